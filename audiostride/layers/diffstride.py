@@ -1,0 +1,150 @@
+"""DiffStride: downsampling with a learnable stride (Riad et al., ICLR 2022), over 1 to 3 axes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from audiostride.layers.functional import output_length, spectral_pool
+
+
+def one_per_axis(stride: float | Sequence[float], axes: int) -> tuple[float, ...]:
+    """Check strides and spread a single one over all axes.
+
+    Raises:
+        ValueError: for a stride below 1 (or not finite), or a count that is neither one nor `axes`.
+    """
+    strides = tuple(map(float, stride)) if isinstance(stride, Sequence) else (float(stride),) * axes
+    if len(strides) != axes:
+        raise ValueError(f"expected one stride or {axes}, one per axis, but got {len(strides)}: {stride}")
+    for value in strides:
+        if not 1 <= value < float("inf"):
+            raise ValueError(f"a stride must be a finite number, at least 1, but got {value:g}")
+    return strides
+
+
+class DiffStrideNd(nn.Module):
+    """What DiffStride1d, 2d and 3d share: all but the number of axes."""
+
+    axes: int
+    dims: tuple[int, ...]
+
+    def __init__(
+        self, stride: float | Sequence[float] = 2.0, smoothness: float = 4.0, shared: bool = False
+    ) -> None:
+        super().__init__()
+        strides = one_per_axis(stride, self.axes)
+        if not 0 <= smoothness < float("inf"):
+            raise ValueError(
+                f"smoothness must be a finite number of DFT bins, at least 0, but got {smoothness:g}"
+            )
+        if shared and len(set(strides)) > 1:
+            raise ValueError(f"a shared stride needs equal strides on all axes, but got {strides}")
+        self.smoothness = float(smoothness)
+        self.shared = shared
+        self.dims = tuple(range(-self.axes, 0))
+        self.stride = nn.Parameter(torch.tensor(strides[:1] if shared else strides))
+        self._values = strides
+        self._largest = (0,) * self.axes
+
+    @property
+    def strides(self) -> Tensor:
+        """The strides as a tensor of shape (axes,), a shared one repeated."""
+        return self.stride.expand(self.axes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = [x.shape[dim] for dim in self.dims]
+        # torch.export sees no parameter values: it gets the strides of the last forward pass.
+        if not torch.compiler.is_exporting():
+            # Output lengths are chosen on the host: the one synchronisation of this layer.
+            self._values = tuple(self.strides.tolist())
+            self._largest = tuple(map(max, self._largest, sizes))
+        lengths = [output_length(n, s, self.smoothness) for n, s in zip(sizes, self._values, strict=True)]
+        return spectral_pool(x, self.strides, self.smoothness, self.dims, lengths)
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Put the strides back into their range [1, N). Call it after each optimiser step.
+
+        N is the largest size that the axis has had so far; it bounds the strides here, never an output.
+        """
+        sizes = [min(self._largest)] if self.shared else self._largest
+        for index, n in enumerate(sizes):
+            below = n * (1 - torch.finfo(self.stride.dtype).eps) if n > 1 else None
+            self.stride[index].clamp_(1, below)
+
+    def extra_repr(self) -> str:
+        strides = ", ".join(f"{s:.4g}" for s in self.stride.tolist())
+        return f"stride=({strides}), smoothness={self.smoothness:g}, shared={self.shared}"
+
+
+class DiffStride1d(DiffStrideNd):
+    """Low-pass and downsample one axis by a stride that is learned.
+
+    The stride's gradient flows through the width of a low-pass window in the Fourier domain (paper
+    eq. 3); input and output are real, and constants and low tones keep their height.
+
+    Args:
+        stride: initial stride in samples, a finite number ≥ 1. The parameter `stride` has shape (1,).
+        smoothness: width of the window's ramp in DFT bins, ≥ 0. It lengthens the output by twice as much,
+            so short axes are hardly shortened. Only bins on the ramp carry a gradient: below 1 there is
+            often none, and at 0 (spectral pooling) never.
+        shared: of no effect on one axis; for the same call as with more axes.
+        dim: the axis to downsample, counted from the end: −1 is the last.
+
+    Shape:
+        (…, N) to (…, M) with M = min(N, max(2, floor(N / stride + 2 smoothness))), any floating type.
+
+    Raises:
+        ValueError: for a stride below 1, a negative smoothness or a `dim` that is not negative.
+
+    `torch.export` freezes the strides at those of the last forward pass (before one, the initial).
+
+    >>> pool = DiffStride1d(stride=2.0, smoothness=4.0)
+    >>> pool(torch.ones(1, 100)).shape
+    torch.Size([1, 58])
+    """
+
+    axes = 1
+
+    def __init__(
+        self,
+        stride: float | Sequence[float] = 2.0,
+        smoothness: float = 4.0,
+        shared: bool = False,
+        dim: int = -1,
+    ) -> None:
+        super().__init__(stride, smoothness, shared)
+        if dim >= 0:
+            raise ValueError(f"dim counts axes from the end and must be negative, but got {dim}")
+        self.dims = (dim,)
+
+
+class DiffStride2d(DiffStrideNd):
+    """Low-pass and downsample the last two axes by learned strides, one each or one for both.
+
+    The window is the product of one window per axis. Arguments and errors as for `DiffStride1d`, and:
+
+    Args:
+        stride: one number for both axes, or one per axis in the order of the last axes.
+        shared: learn a single stride for both axes (paper table A.7); they must start equal.
+            The parameter `stride` then has shape (1,), otherwise (2,).
+
+    Shape:
+        (…, N₁, N₂) to (…, M₁, M₂), each as in `DiffStride1d`.
+    """
+
+    axes = 2
+
+
+class DiffStride3d(DiffStrideNd):
+    """`DiffStride2d` over the last three axes: (…, N₁, N₂, N₃) to (…, M₁, M₂, M₃)."""
+
+    axes = 3
+
+
+def project_(network: nn.Module) -> None:
+    """Put every learned stride of a network back into its range; call it after each optimiser step."""
+    for module in network.modules():
+        if isinstance(module, DiffStrideNd):
+            module.project_()

@@ -1,0 +1,110 @@
+"""A convolution along one axis followed by any kind of downsampling of that axis, chosen by name."""
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from audiostride.layers.blur_pool import BlurPool1d
+from audiostride.layers.diffstride import DiffStride1d, one_per_axis
+from audiostride.layers.functional import output_length
+from audiostride.layers.spectral_pool import SpectralPool1d
+
+Downsampling = Literal["strided", "max", "average", "blur", "spectral", "diffstride"]
+
+
+class Downsample(nn.Module):
+    """Convolve a feature map along one axis, then shorten that axis by a stride.
+
+    The convolution keeps its shape and its parameter names whatever the kind of downsampling, so the same
+    weights load into all of them; only "diffstride" has a parameter more, `pool.stride`.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: ≥ 1; a whole number unless the kind is "spectral" or "diffstride".
+        dim: the axis: −2 (time, in this project) or −1 (frequency).
+        kernel_size: taps of the convolution, odd; zeros beyond the edges.
+        kind: "strided" (by the convolution itself), "max" and "average" (a window of at least 3 samples
+            around each kept one), "blur" (`BlurPool1d`), "spectral" (`SpectralPool1d`) or
+            "diffstride" (`DiffStride1d`, whose stride is learned).
+        smoothness: for "diffstride", the ramp's width in DFT bins.
+
+    Shape:
+        (batch, in_channels, N, W) to (batch, out_channels, M, W) for dim −2, where M is
+        `output_length` (N).
+
+    Raises:
+        ValueError: for an unknown kind, an even kernel, or a stride that the kind cannot take.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: float = 2.0,
+        dim: int = -1,
+        kernel_size: int = 3,
+        kind: Downsampling = "diffstride",
+        smoothness: float = 4.0,
+    ) -> None:
+        super().__init__()
+        if kind not in get_args(Downsampling):
+            raise ValueError(
+                f"downsampling must be one of {', '.join(get_args(Downsampling))}, but got {kind!r}"
+            )
+        if dim not in (-2, -1):
+            raise ValueError(f"dim must be -2 or -1, but got {dim}")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd to keep the axis centred, but got {kernel_size}")
+        (stride,) = one_per_axis(stride, 1)
+        if kind not in ("spectral", "diffstride") and stride != int(stride):
+            raise ValueError(f"{kind} downsampling takes whole strides, but got {stride:g}")
+        self.kind, self.dim = kind, dim
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            _along(dim, kernel_size, 1),
+            stride=_along(dim, int(stride), 1) if kind == "strided" else 1,
+            padding=_along(dim, kernel_size // 2, 0),
+        )
+        self._fixed_stride = stride
+        self.pool = _pool(kind, stride, dim, smoothness)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(x))
+
+    @property
+    def stride(self) -> Tensor | float:
+        """The stride as it is now: for "diffstride" the learned one, a scalar tensor."""
+        return self.pool.strides[0] if isinstance(self.pool, DiffStride1d) else self._fixed_stride
+
+    def output_length(self, n: int) -> int:
+        """Length of an axis of n samples after this layer."""
+        if self.kind == "spectral":
+            return output_length(n, self._fixed_stride, 0.0)
+        if isinstance(self.pool, DiffStride1d):
+            return output_length(n, self.pool.stride.item(), self.pool.smoothness)
+        return -(-n // int(self._fixed_stride))
+
+
+def _along(dim: int, value: int, across: int) -> tuple[int, int]:
+    """A pair for a convolution or pooling layer: `value` along the axis, `across` on the other."""
+    return (value, across) if dim == -2 else (across, value)
+
+
+def _pool(kind: Downsampling, stride: float, dim: int, smoothness: float) -> nn.Module:
+    if kind == "diffstride":
+        return DiffStride1d(stride, smoothness, dim=dim)
+    if kind == "strided" or stride == 1:
+        return nn.Identity()
+    if kind == "spectral":
+        return SpectralPool1d(stride, dim=dim)
+    whole = int(stride)
+    if kind == "blur":
+        return BlurPool1d(whole, dim=dim)
+    # An odd window around every kept sample, so that all spatial kinds give ceil(n / stride) samples.
+    window = max(3, whole + 1 - whole % 2)
+    kernel, step, edge = _along(dim, window, 1), _along(dim, whole, 1), _along(dim, window // 2, 0)
+    if kind == "max":
+        return nn.MaxPool2d(kernel, step, edge)
+    return nn.AvgPool2d(kernel, step, edge, count_include_pad=False)
