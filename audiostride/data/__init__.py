@@ -1,0 +1,1 @@
+"""Prepared corpora and the windows that are cut from them."""

@@ -1,0 +1,59 @@
+"""Shared trees: a tiny Speech Commands of tones, and the recorded one where it lies beside the project."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiostride.corpora import speech_commands
+from audiostride.data.store import Store, prepare
+
+RECORDED = Path(__file__).parents[2] / "shared" / "corpora"
+WORDS = {"yes": 500.0, "no": 1000.0, "stop": 3000.0}
+
+
+def write_words(folder: Path, per_word: int = 10, seed: int = 0) -> Path:
+    """Words as tones in noise in the layout of Speech Commands: of ten, six train, two validate, two test."""
+    rng = np.random.default_rng(seed)
+    lists: dict[str, list[str]] = {"validation_list.txt": [], "testing_list.txt": []}
+    for word, frequency in WORDS.items():
+        (folder / word).mkdir(parents=True)
+        for number in range(per_word):
+            samples = int(rng.integers(6000, 16000)) if number % 3 else 16000
+            time = np.arange(samples) / 16000
+            sound = 0.3 * np.sin(2 * np.pi * frequency * time) + 0.05 * rng.standard_normal(samples)
+            name = f"{word}/{number:08x}_nohash_0.wav"
+            soundfile.write(folder / name, sound, 16000, subtype="PCM_16")
+            if number % 10 in (6, 7):
+                lists["validation_list.txt"].append(name)
+            elif number % 10 in (8, 9):
+                lists["testing_list.txt"].append(name)
+    for name, files in lists.items():
+        (folder / name).write_text("".join(f"{file}\n" for file in files))
+    (folder / "_background_noise_").mkdir()
+    soundfile.write(folder / "_background_noise_" / "hum.wav", rng.standard_normal(32000) / 10, 16000)
+    return folder
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    return write_words(tmp_path / "speech_commands")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("corpus")
+    return prepare(speech_commands.read(write_words(folder / "source")), folder / "prepared")
+
+
+@pytest.fixture(scope="session")
+def recorded_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded Speech Commands, unpacked."""
+    if not (RECORDED / "unpack").is_file():
+        pytest.skip("the recorded corpora are not beside the project")
+    out = tmp_path_factory.mktemp("recorded")
+    subprocess.run([sys.executable, RECORDED / "unpack", out, "speech_commands"], check=True)
+    return out / "speech_commands"
