@@ -1,0 +1,7 @@
+"""`python -m audiostride`."""
+
+import sys
+
+from audiostride.cli import main
+
+sys.exit(main())

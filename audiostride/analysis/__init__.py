@@ -1,0 +1,1 @@
+"""What trained strides mean."""

@@ -1,0 +1,93 @@
+"""Strides as cut-off frequencies: Hz of modulation over time, cycles per mel channel over frequency."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from audiostride.layers.functional import usable_stride
+from audiostride.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """The edges of one axis's low-pass window, in the unit of `rate` (per second, per mel channel).
+
+    An edge that lies above the Nyquist frequency of the axis does not exist there and is None.
+
+    Attributes:
+        pass_band: rate / (2 S), up to which the window is 1.
+        pass_band_on_grid: the highest DFT bin in the pass band, floor(N / (2 S)) · rate / N. This is what the
+            paper's table 2 prints.
+        half_amplitude: where the window is 1/2.
+        stop_band: from which on it is 0.
+    """
+
+    pass_band: float
+    pass_band_on_grid: float
+    half_amplitude: float | None
+    stop_band: float | None
+
+
+def cutoffs(n: int, stride: float, smoothness: float, rate: float) -> Cutoffs:
+    """Edges of the window that a stride puts over an axis.
+
+    Args:
+        n: samples of the axis at the layer's input.
+        stride: ≥ 1.
+        smoothness: width of the ramp in DFT bins.
+        rate: samples per unit at the layer's input: 100 frames per second, or 1 per mel channel, at the
+            first layer.
+    """
+    cutoff = n / (2 * usable_stride(n, stride, smoothness))
+
+    def edge(bins: float) -> float | None:
+        return bins * rate / n if bins <= n / 2 else None
+
+    return Cutoffs(
+        cutoff * rate / n,
+        # A quotient that is whole but for rounding is that whole number.
+        math.floor(cutoff + 1e-6) * rate / n,
+        edge(cutoff + smoothness / 2),
+        edge(cutoff + smoothness),
+    )
+
+
+def stride_table(classifier: Classifier, frames: int = 100) -> list[dict[str, Any]]:
+    """One row per block and axis of a classifier's network.
+
+    Strided convolution and pooling in space have strides but no low-pass window: their edges are None.
+
+    Args:
+        classifier: trained or not.
+        frames: length of the spectrogram that goes in, 100 to the second.
+
+    Returns:
+        Rows with layer, axis, stride, effective_stride (input over output length), input_length,
+        output_length, rate (samples per unit at the layer's input), unit, and the edges of `Cutoffs`.
+    """
+    trunk = classifier.trunk
+    frontend = classifier.frontend
+    input_rates = {"time": (frontend.sample_rate / frontend.hop, "Hz"), "frequency": (1.0, "cycles/mel")}
+    smoothness = classifier.settings.smoothness if trunk.downsampling == "diffstride" else 0.0
+    sizes = trunk.sizes(frames, frontend.mel_channels)
+    rows = []
+    for layer, pair in enumerate(trunk.strides(), 1):
+        for axis, (name, (input_rate, unit)) in enumerate(input_rates.items()):
+            before, after = sizes[layer - 1][axis], sizes[layer][axis]
+            rate, stride = input_rate * before / sizes[0][axis], pair[axis].item()
+            row = {
+                "layer": layer,
+                "axis": name,
+                "stride": stride,
+                "effective_stride": before / after,
+                "input_length": before,
+                "output_length": after,
+                "rate": rate,
+                "unit": unit,
+            }
+            if trunk.downsampling in ("spectral", "diffstride"):
+                edges = vars(cutoffs(before, stride, smoothness, rate))
+            else:
+                edges = dict.fromkeys(Cutoffs.__dataclass_fields__)
+            rows.append(row | edges)
+    return rows

@@ -1,0 +1,150 @@
+"""Recipes: YAML files with what differs from the paper's defaults, possibly over another recipe (`base`)."""
+
+import difflib
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader, set_parsing_settings
+
+from audiostride.errors import UserError
+from audiostride.settings import Recipe
+
+CONFIG = "config.yaml"
+
+# The strings below the settings' fields are their help texts.
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.2's plain values: yes, no, on and off are words, as in Speech Commands, and 1e-3 is a number."""
+
+    yaml_implicit_resolvers: dict = {}
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|", ["~", "n", ""]),
+    ("bool", r"true|false", list("tf")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+):
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Yaml)
+
+
+set_loader("yaml 1.2", _load_yaml, exceptions=(yaml.YAMLError,))
+
+
+def parser(**options: Any) -> ArgumentParser:
+    """A command-line parser that knows every setting of a recipe."""
+    result = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode="yaml 1.2", **options)
+    result.add_class_arguments(Recipe, None)
+    return result
+
+
+def find(name: str) -> Path:
+    """The file of a recipe: a path, or the name of a recipe that comes with audiostride.
+
+    Raises:
+        UserError: where there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    packaged = Path(__file__).parent / "recipes"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[1] / "recipes"
+    if (folder / f"{name}.yaml").is_file():
+        return folder / f"{name}.yaml"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    raise UserError(f"there is no recipe {name}: give a YAML file or one of {', '.join(known)}")
+
+
+def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings in a recipe file, on top of those of the file that it names as `base`.
+
+    `above` are the recipes that led here by their bases.
+
+    Raises:
+        UserError: where it cannot be read, or has a key that is no setting.
+    """
+    try:
+        settings = _load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the recipe {path} cannot be read: {reason}") from error
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise UserError(f"the recipe {path} must hold settings, as in 'training: {{steps: 1000}}'")
+    base = settings.pop("base", None)
+    _check_keys(settings, Recipe, path)
+    if base is None:
+        return settings
+    if path in above:
+        raise UserError(f"{path} is its own base: a recipe must stand on another")
+    return _merge(read(path.parent / base, (*above, path)), settings)
+
+
+def build(settings: dict[str, Any], source: Path) -> Recipe:
+    """Check settings and turn them into a `Recipe`; `source` is where they come from, for messages."""
+    checker = parser()
+    try:
+        return instantiate(checker, checker.parse_object(settings))
+    except ArgumentError as error:
+        raise UserError(f"{source}: {message(error)}") from error
+
+
+def instantiate(checker: ArgumentParser, parsed: Namespace) -> Recipe:
+    """The recipe in a parser's result.
+
+    Raises:
+        UserError: for a value that is out of range.
+    """
+    try:
+        made = checker.instantiate(parsed)
+        return Recipe(**{field.name: made[field.name] for field in fields(Recipe)})
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def read_config(run: Path) -> Recipe:
+    """The recipe that a run was trained with.
+
+    Raises:
+        UserError: where the folder is missing or is no run.
+    """
+    if not run.is_dir():
+        raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
+    if not (run / CONFIG).is_file():
+        raise UserError(f"{run} is no run, {CONFIG} is missing: give the folder that audiostride train made")
+    return build(read(run / CONFIG), run / CONFIG)
+
+
+def message(error: ArgumentError) -> str:
+    """What jsonargparse has to say, in one line and without the names of Python's types."""
+    text = " ".join(str(error).split())
+    if choice := re.search(r'key "(.*?)": Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)', text):
+        name, choices, value = choice.groups()
+        return f"{name} must be one of {choices.replace(chr(39), '')}, but is {value}"
+    return re.sub(r'(?:Parser|Problem with|Validation failed for)? ?key "(.*?)":', r"\1:", text)
+
+
+def _check_keys(settings: dict[str, Any], kind: Any, path: Path, prefix: str = "") -> None:
+    known = {field.name: field for field in fields(kind)}
+    for name, value in settings.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {prefix}{close[0]}" if close else f"there are {', '.join(known)}"
+            raise UserError(f"{path}: {prefix}{name} is no setting, {hint}?")
+        if is_dataclass(known[name].type):
+            if not isinstance(value, dict):
+                raise UserError(f"{path}: {name} must hold settings, as in '{name}: {{…}}'")
+            _check_keys(value, known[name].type, path, f"{prefix}{name}.")
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both_hold = {k for k in below.keys() & above.keys() if isinstance(below[k], dict)}
+    return below | above | {k: _merge(below[k], above[k]) for k in both_hold}

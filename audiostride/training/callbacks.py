@@ -1,0 +1,153 @@
+"""What a run tells while it trains: a progress bar, a log of validations, the strides."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from tqdm import tqdm
+
+from audiostride.errors import UserError
+from audiostride.training.module import ClassifierTraining
+
+METRICS = "metrics.jsonl"
+
+
+class Progress(ProgressBar):
+    """One bar over all steps of the run, with loss, accuracy and the time left, on standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: tqdm | None = None
+        self.shown = 0.0
+        # A log file is no screen: a line now and then is enough.
+        self.interval = 0.5 if sys.stderr.isatty() else 30.0
+
+    def disable(self) -> None:
+        self.bar = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self.bar = tqdm(
+            total=trainer.max_steps,
+            initial=trainer.global_step,
+            desc="training",
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=self.interval,
+            maxinterval=self.interval,
+        )
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if self.bar is None:
+            return
+        # Reading a metric waits for the device, so not at every step.
+        if time.monotonic() - self.shown > self.interval:
+            self.bar.set_postfix_str(_in_words(trainer, "train"), refresh=False)
+            self.shown = time.monotonic()
+        self.bar.update(trainer.global_step - self.bar.n)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.write(f"step {trainer.global_step}: {_in_words(trainer, 'valid')}", file=sys.stderr)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _in_words(trainer: Trainer, split: str) -> str:
+    """ "loss 0.345, accuracy 87.1 %" from the metrics logged last."""
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    losses = [v for name, v in metrics.items() if name.startswith(f"{split}/loss")]
+    accuracies = [v for name, v in metrics.items() if name.startswith(f"{split}/accuracy/")]
+    if not losses or not accuracies:
+        return ""
+    mean = 100 * sum(accuracies) / len(accuracies)
+    return f"{split} loss {sum(losses):.3f}, accuracy {mean:.1f} %"
+
+
+class StrideLog(Callback):
+    """Writes every block's strides to TensorBoard, every so many steps."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.global_step % self.every or trainer.logger is None:
+            return
+        strides = {
+            f"stride/block{block}/{axis}": value
+            for block, pair in enumerate(_strides(pl_module), 1)
+            for axis, value in zip(("time", "frequency"), pair, strict=True)
+        }
+        trainer.logger.log_metrics(strides, trainer.global_step)
+
+
+class MetricsLog(Callback):
+    """Appends a JSON object per validation to metrics.jsonl: step, seconds of training, metrics, strides."""
+
+    def __init__(self, run: Path) -> None:
+        self.file = run / METRICS
+        self.seconds = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A resumed run forgets what it logged after the checkpoint that it goes on from."""
+        self.started = time.monotonic()
+        if not trainer.is_global_zero:
+            return
+        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
+        self.file.write_text("".join(f"{line}\n" for line in kept))
+        self.seconds = json.loads(kept[-1])["seconds"] if kept else 0.0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        line = {
+            "step": trainer.global_step,
+            "seconds": round(self.seconds + time.monotonic() - self.started, 1),
+            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "strides": _strides(pl_module),
+        }
+        with self.file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _strides(pl_module: LightningModule) -> list[list[float]]:
+    assert isinstance(pl_module, ClassifierTraining)
+    return [pair.tolist() for pair in pl_module.classifier.trunk.strides()]
+
+
+class StopWhenDiverged(Callback):
+    """Ends a run whose loss is no number any more, before its checkpoint takes the place of a good one."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.check(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.check(trainer)
+
+    def check(self, trainer: Trainer) -> None:
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None and not math.isfinite(loss):
+            raise diverged(trainer.global_step)
+
+
+def diverged(step: int) -> UserError:
+    return UserError(
+        f"training diverged before step {step}, its loss is no number: lower training.learning_rate or "
+        "training.stride_learning_rate"
+    )

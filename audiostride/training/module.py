@@ -1,0 +1,129 @@
+"""A classifier, its loss and its optimiser."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim import Adam
+from torch.optim.lr_scheduler import OneCycleLR
+
+from audiostride.data.windows import Batch
+from audiostride.layers import complexity
+from audiostride.layers.diffstride import DiffStrideNd
+from audiostride.models.classifier import Classifier
+from audiostride.settings import TrainingSettings
+
+
+class RecordingLogits:
+    """Sums the logits of windows over the recordings that they were cut from."""
+
+    def __init__(self, recordings: int) -> None:
+        self.recordings = recordings
+        self.sums: dict[str, Tensor] = {}
+        self.labels: dict[str, Tensor] = {}
+        self.windows: Tensor | None = None
+
+    def update(self, batch: Batch, logits: dict[str, Tensor]) -> None:
+        where = batch["recording"]
+        if self.windows is None:
+            self.windows = torch.zeros(self.recordings, device=where.device)
+        self.windows.index_add_(0, where, torch.ones_like(where, dtype=self.windows.dtype))
+        for task, values in logits.items():
+            if task not in self.sums:
+                self.sums[task] = values.new_zeros(self.recordings, values.shape[1], dtype=torch.float32)
+                self.labels[task] = torch.full((self.recordings,), -1, device=where.device)
+            self.sums[task].index_add_(0, where, values.float())
+            self.labels[task][where] = batch["labels"][task]
+
+    def mean(self, task: str) -> tuple[Tensor, Tensor]:
+        """Of the recordings with a label, logits (recordings, classes) averaged over windows, and labels."""
+        assert self.windows is not None
+        labelled = self.labels[task] >= 0
+        return (self.sums[task] / self.windows[:, None])[labelled], self.labels[task][labelled]
+
+
+class ClassifierTraining(LightningModule):
+    """Trains a `Classifier`: the sum of its tasks' cross-entropies, plus λ·J, by Adam.
+
+    Logs loss and accuracy of each task in training (over windows), validation and test (over recordings, by
+    the mean of their windows' logits), and the strides of every block.
+    """
+
+    def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.classifier, self.settings = classifier, settings
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self.classifier(batch["waveform"])
+        losses = []
+        for task, values in logits.items():
+            labels = batch["labels"][task]
+            # The mean over no window at all would be NaN.
+            count = (labels >= 0).sum().clamp(min=1)
+            losses.append(cross_entropy(values, labels, ignore_index=-1, reduction="sum") / count)
+            self.log(f"train/accuracy/{task}", (values.argmax(1) == labels).sum() / count)
+        loss = torch.stack(losses).sum()
+        self.log("train/loss", loss)
+        if self.settings.complexity > 0:
+            cost = complexity(self.classifier.trunk.strides())
+            self.log("train/complexity", cost)
+            loss = loss + self.settings.complexity * cost
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.classifier.trunk.project_()
+
+    def configure_optimizers(self) -> Any:
+        rates = {False: self.settings.learning_rate, True: self._stride_rate()}
+        strides = {id(m.stride) for m in self.modules() if isinstance(m, DiffStrideNd)}
+        parameters = {
+            learned: [p for p in self.parameters() if (id(p) in strides) == learned] for learned in rates
+        }
+        optimizer = Adam(
+            [{"params": parameters[k], "lr": rate} for k, rate in rates.items() if parameters[k]]
+        )
+        if self.settings.schedule == "constant":
+            return optimizer
+        schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.settings.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _stride_rate(self) -> float:
+        rate = self.settings.stride_learning_rate
+        return self.settings.learning_rate if rate is None else rate
+
+    def on_validation_epoch_start(self) -> None:
+        self._start(self.trainer.val_dataloaders)
+
+    def on_test_epoch_start(self) -> None:
+        self._start(self.trainer.test_dataloaders)
+
+    def _start(self, loader: Any) -> None:
+        self.scores = RecordingLogits(len(loader.dataset.selection.recordings))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.scores.update(batch, self.classifier(batch["waveform"]))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.scores.update(batch, self.classifier(batch["waveform"]))
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("valid")
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def _report(self, split: str) -> None:
+        """Log loss and accuracy of each task, and the mean accuracy that picks the best checkpoint."""
+        accuracies = []
+        for task in self.classifier.labels:
+            logits, labels = self.scores.mean(task)
+            accuracies.append((logits.argmax(1) == labels).float().mean())
+            self.log(f"{split}/accuracy/{task}", accuracies[-1])
+            self.log(f"{split}/loss/{task}", cross_entropy(logits, labels))
+        self.log(f"{split}/accuracy", torch.stack(accuracies).mean())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classifier"] = self.classifier.configuration()

@@ -1,0 +1,235 @@
+"""A run: one recipe trained in one folder, and tested.
+
+config.yaml                  the recipe, whole
+checkpoints/best.ckpt        best mean accuracy in validation
+checkpoints/last.ckpt        after the last validation; --resume goes on from here
+metrics.jsonl                one line per validation
+test.json                    what `audiostride test` found last
+events.out.tfevents.*        for TensorBoard
+"""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
+
+from audiostride.data.module import WindowsModule
+from audiostride.errors import UserError
+from audiostride.models.classifier import Classifier, checkpoint_path, load
+from audiostride.recipe import CONFIG, read_config
+from audiostride.settings import Recipe, TrainingSettings
+from audiostride.training.callbacks import (
+    METRICS,
+    MetricsLog,
+    Progress,
+    StopWhenDiverged,
+    StrideLog,
+    diverged,
+)
+from audiostride.training.module import ClassifierTraining
+
+# Settings of the Trainer that a recipe has under another name, and what a run decides itself.
+_OWNED = {
+    "max_steps": "training.steps",
+    "val_check_interval": "training.validate_every",
+    "check_val_every_n_epoch": "training.validate_every",
+    "default_root_dir": "--out",
+    "logger": None,
+    "callbacks": None,
+    "enable_checkpointing": None,
+    "reload_dataloaders_every_n_epochs": None,
+    "use_distributed_sampler": None,
+    "plugins": None,
+}
+
+
+def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
+    """Train a recipe in the folder `run`.
+
+    Args:
+        recipe: what to train.
+        run: a folder that is new, or holds no checkpoint yet, unless `resume`.
+        resume: go on from the last checkpoint in `run`, with the same recipe.
+
+    Raises:
+        UserError: where the folder holds another run, or nothing to resume; where the corpus or a setting is
+            wrong; and where training diverges.
+    """
+    options = _trainer_options(recipe, run)
+    checkpoint = _checkpoint_to_resume(recipe, run) if resume else None
+    if not resume and (run / "checkpoints").exists() and any((run / "checkpoints").iterdir()):
+        raise UserError(
+            f"{run} holds a run already: go on with --resume, or choose another folder with --out"
+        )
+    seed_everything(recipe.training.seed, verbose=False)
+    data = WindowsModule(recipe.data, recipe.training)
+    for split in ("train", "valid"):
+        data.select(split)
+    module = ClassifierTraining(Classifier(data.labels, recipe.model), recipe.training)
+    if checkpoint is None:
+        _begin(recipe, run)
+    with _quiet():
+        trainer = Trainer(callbacks=_callbacks(run, options["log_every_n_steps"]), **options)
+        try:
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        except ValueError as error:
+            if all(bool(p.isfinite().all()) for p in module.parameters()):
+                raise
+            raise diverged(trainer.global_step) from error
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
+            kept = (
+                "go on with --resume"
+                if (run / "checkpoints" / "last.ckpt").exists()
+                else "nothing is kept yet"
+            )
+            raise UserError(f"interrupted at step {trainer.global_step}: {kept}") from error
+
+
+def evaluate(
+    run: Path, split: str = "test", checkpoint: str = "best", corpus: str | None = None
+) -> list[dict[str, Any]]:
+    """Accuracy of a run by the paper's protocol: logits averaged over each recording's one-second windows.
+
+    Args:
+        run: folder of a trained run.
+        split: "test", "valid" or "train" of the corpus.
+        checkpoint: "best" or "last".
+        corpus: folder of a prepared corpus, by default the one the run was trained on.
+
+    Returns:
+        One row per task.
+    """
+    recipe = read_config(run)
+    classifier = load(run, checkpoint)
+    if corpus is not None:
+        recipe.data.corpus = corpus
+    data = WindowsModule(recipe.data, recipe.training, classifier.labels)
+    loader = data.evaluation_dataloader(split)
+    with _quiet():
+        trainer = Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, devices=1)
+        module = ClassifierTraining(classifier, TrainingSettings())
+        (metrics,) = trainer.test(module, loader, verbose=False)
+    step = torch.load(checkpoint_path(run, checkpoint), map_location="cpu", weights_only=True)["global_step"]
+    return [
+        {
+            "run": str(run),
+            "task": task,
+            "accuracy_percent": 100 * metrics[f"test/accuracy/{task}"],
+            "loss": metrics[f"test/loss/{task}"],
+            "recordings": int((data.select(split).labels[task] >= 0).sum()),
+            "classes": len(labels),
+            "split": f"{data.store.card['split']} {split}",
+            "checkpoint": checkpoint,
+            "step": step,
+        }
+        for task, labels in classifier.labels.items()
+    ]
+
+
+def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
+    known = inspect.signature(Trainer).parameters
+    for name in recipe.trainer:
+        if name not in known:
+            raise UserError(f"trainer.{name} is no argument of Lightning's Trainer")
+        if name in _OWNED:
+            instead = f": set {_OWNED[name]} instead" if _OWNED[name] else ", which a run sets itself"
+            raise UserError(f"trainer.{name} cannot be set{instead}")
+    defaults = {
+        "precision": "bf16-mixed" if torch.cuda.is_available() else "32-true",
+        "max_steps": recipe.training.steps,
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+        "log_every_n_steps": min(50, recipe.training.validate_every),
+        "default_root_dir": run,
+        "logger": TensorBoardLogger(run, name="", version=""),
+        # One of Lightning's epochs lasts from one validation to the next.
+        "reload_dataloaders_every_n_epochs": 1,
+        "use_distributed_sampler": False,
+        "plugins": [_SafeCheckpoints()],
+    }
+    return defaults | recipe.trainer
+
+
+def _callbacks(run: Path, log_every: int) -> list[Callback]:
+    # At the end of Lightning's epoch, not of the validation within it: a run resumes there cleanly.
+    always: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(run / "checkpoints", "best", monitor="valid/accuracy", mode="max", **always)
+    last = ModelCheckpoint(run / "checkpoints", "last", **always)
+    return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), best, last]
+
+
+def _checkpoint_to_resume(recipe: Recipe, run: Path) -> Path:
+    checkpoint = checkpoint_path(run, "last")
+    before, now = _flat(asdict(read_config(run))), _flat(asdict(recipe))
+    for name in before.keys() | now.keys():
+        if name.startswith("trainer.") or (
+            name == "training.steps" and recipe.training.schedule == "constant"
+        ):
+            continue
+        if before.get(name) != now.get(name):
+            raise UserError(
+                f"{run} was begun with {name} {before.get(name)}, not {now.get(name)}: resume it with the "
+                "same recipe and options, or choose another folder with --out"
+            )
+    return checkpoint
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+@rank_zero_only
+def _begin(recipe: Recipe, run: Path) -> None:
+    """A fresh run folder: what an attempt without a checkpoint left behind is not mixed with it."""
+    run.mkdir(parents=True, exist_ok=True)
+    for stale in [run / METRICS, *run.glob("events.out.tfevents.*")]:
+        stale.unlink(missing_ok=True)
+    (run / CONFIG).write_text(yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: YAML has no others."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class _SafeCheckpoints(TorchCheckpointIO):
+    """Replaces a checkpoint only by a whole one, also where the system's temporary folder is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        aside = f"{path}.new"
+        super().save_checkpoint(checkpoint, aside, storage_options)
+        Path(aside).replace(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's banners and hints; warnings of ours and of torch stay."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,245 @@
+"""The command line as a user meets it: what it prints where, and with which exit status."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from audiostride import recipe as recipes
+from audiostride.cli import COMMANDS, main
+from audiostride.corpora.spoken import SpokenSettings
+from audiostride.demo import run_demo
+from audiostride.errors import UserError
+from audiostride.settings import Recipe
+
+TINY = """
+model: {channels: [4, 6], strides: [[2, 2], [2, 2]]}
+data: {corpus: prepared}
+training: {steps: 4, validate_every: 2, batch_size: 6, learning_rate: 3e-3, stride_learning_rate: 0.05}
+"""
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+
+
+def fails(capsys: pytest.CaptureFixture[str], status: int, *arguments: str) -> str:
+    """The one line that a failing command prints."""
+    assert main(arguments) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if "%|" not in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.yaml").write_text(TINY)
+    assert main(["prepare", "speech_commands", str(words), "--out", "prepared"]) == 0
+    assert "prepared: 30 recordings, 0.01 h, 3 labels of speech_commands" in capsys.readouterr().err
+    assert main(["train", "tiny.yaml", "--data.labels", "[yes, no]", "--training.seed", "3"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "step 4: valid loss" in err
+    config = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())
+    assert config["training"] | {"seed": 3, "steps": 4} == config["training"]
+    assert config["data"]["labels"] == ["yes", "no"]
+
+    assert main(["test", "runs/tiny", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["task"], row["classes"], row["recordings"]) == ("speech_commands", 2, 4)
+    assert main(["strides", "runs/tiny", "--format", "csv", "--frames", "160"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["input_length"] for row in rows][:2] == ["160", "64"]
+    assert main(["strides", "runs/tiny", "runs/tiny/checkpoints/last.ckpt"]) == 0
+    table = capsys.readouterr().out
+    assert "pass band on grid" in table
+    assert len(table.splitlines()) == 2 + 2 * 4
+
+    message = fails(capsys, 1, "train", "tiny.yaml")
+    assert message.endswith("holds a run already: go on with --resume, or choose another folder with --out")
+    assert (
+        main(
+            [
+                "train",
+                "tiny.yaml",
+                "--data.labels=[yes,no]",
+                "--training.seed=3",
+                "--training.steps=6",
+                "--resume",
+            ]
+        )
+        == 0
+    )
+
+
+def test_an_option_changes_one_setting_and_keeps_the_recipe_s_others() -> None:
+    parser = recipes.parser()
+    base = recipes.read(recipes.find("speech_commands_small"))
+    parsed = parser.parse_args(["--model.downsampling", "strided"], namespace=parser.parse_object(base))
+    recipe = recipes.instantiate(parser, parsed)
+    assert recipe.model.downsampling == "strided"
+    assert recipe.model.channels == (32, 64, 128, 128, 256, 256)
+
+
+def test_the_paper_s_recipe_is_the_defaults() -> None:
+    file = recipes.find("speech_commands")
+    assert recipes.build(recipes.read(file), file) == Recipe()
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml")), ids=lambda f: f.stem
+)
+def test_every_recipe_is_valid(file: Path) -> None:
+    recipes.build(recipes.read(file), file)
+
+
+def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
+    Path("r.yaml").write_text("data: {labels: [yes, no, on, off]}\ntraining: {learning_rate: 1e-3}")
+    recipe = recipes.build(recipes.read(Path("r.yaml")), Path("r.yaml"))
+    assert recipe.data.labels == ["yes", "no", "on", "off"]
+    assert recipe.training.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("model: {chanels: [1]}", "r.yaml: model.chanels is no setting, did you mean model.channels?"),
+        ("modle: {}", "r.yaml: modle is no setting, did you mean model?"),
+        ("model: 3", "r.yaml: model must hold settings, as in 'model: {…}'"),
+        ("- a list", "the recipe r.yaml must hold settings, as in 'training: {steps: 1000}'"),
+        ("a: [1", "the recipe r.yaml cannot be read: while parsing a flow sequence"),
+        ("model: {downsampling: none}", "r.yaml: model.downsampling must be one of strided, max"),
+        ("training: {steps: many}", "r.yaml: training.steps: "),
+        (
+            "model: {strides: [[0.5, 1]], channels: [4]}",
+            "model.strides must be finite and at least 1, but hold 0.5",
+        ),
+        (
+            "model: {strides: [[2, 1]], channels: [4, 4]}",
+            "model.channels and model.strides need one entry per block",
+        ),
+        ("model: {smoothness: -1}", "model.smoothness must be at least 0, but is -1"),
+        ("training: {steps: 0}", "training.steps must be at least 1, but is 0"),
+        ("training: {learning_rate: -1}", "training.learning_rate must be at least 0, but is -1"),
+        ("data: {window_s: 0}", "data.window_s must be at least one frame"),
+        ("base: nowhere.yaml", "the recipe nowhere.yaml cannot be read"),
+        ("base: r.yaml", "r.yaml is its own base"),
+    ],
+)
+def test_bad_recipes_are_told_in_a_sentence(
+    recipe: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("r.yaml").write_text(recipe)
+    assert sentence in fails(capsys, 1, "train", "r.yaml")
+    assert [path.name for path in Path().iterdir()] == ["r.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (("fly",), 2, "there is no command fly: there are prepare, train"),
+        (("train",), 2, "recipe"),
+        (
+            ("train", "nothing"),
+            1,
+            "there is no recipe nothing: give a YAML file or one of demo, speech_commands",
+        ),
+        (("train", "demo", "--model.chanels", "3"), 2, "--model.chanels"),
+        (
+            ("train", "demo", "--model.downsampling", "none"),
+            2,
+            "model.downsampling must be one of strided, max",
+        ),
+        (("train", "demo", "--model.smoothness", "-2"), 1, "model.smoothness must be at least 0"),
+        (
+            ("train", "demo", "--data.corpus", "nowhere"),
+            1,
+            "there is no prepared corpus in nowhere: make it with",
+        ),
+        (("prepare", "nonsense", "."), 2, "corpus must be one of speech_commands"),
+        (("prepare", "speech_commands", "nowhere"), 1, "there is no folder nowhere: unpack"),
+        (("prepare", "speech_commands", "."), 1, "the folder . is empty: unpack"),
+        (("test", "nowhere"), 1, "there is no run at nowhere: give the folder that audiostride train made"),
+        (("test", "."), 1, ". is no run, config.yaml is missing"),
+        (("strides", "nowhere"), 1, "there is no run at nowhere"),
+        (("strides", "."), 1, "has no checkpoint (checkpoints/best.ckpt is missing): train it first"),
+        (("strides", ".", "--frames", "0"), 1, "--frames must be at least 1, but is 0"),
+        (("strides", ".", "--format", "xml"), 2, "format must be one of table, json, csv, but is xml"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    arguments: tuple[str, ...], status: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sentence in fails(capsys, status, *arguments)
+    assert not list(Path().iterdir())
+
+
+def test_a_missing_permission_is_told_in_a_sentence(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("")
+    assert "file" in fails(capsys, 1, "prepare", "speech_commands", str(words), "--out", "file/out")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([command, "--help"])
+    assert exit.value.code == 0
+    out = capsys.readouterr().out
+    assert f"audiostride {command}" in out
+    assert (COMMANDS[command].__doc__ or "").split(";")[0].split(".")[0] in " ".join(out.split())
+
+
+def test_help_and_usage_errors_do_not_wait_for_heavy_imports() -> None:
+    """Counted by modules, not by a clock."""
+    code = (
+        "import sys; from audiostride.cli import main\n"
+        "for a in (['--help'], ['train', '-h'], ['train', 'demo', '--nonsense'], ['train', 'nothing']):\n"
+        "    try: main(a)\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'torch', 'torchaudio', 'lightning', 'librosa', 'soundfile', 'scipy', 'tensorboard'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr.splitlines()[-1]
+
+
+def test_without_a_command_the_overview_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in COMMANDS)
+
+
+def test_demo_runs_whole_and_then_reuses_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    spoken = SpokenSettings(words=("yes", "no"), speakers=10, takes=1)
+    settings = yaml.safe_load(TINY)
+
+    def demo() -> tuple[str, str]:
+        recipe = recipes.build(settings, Path("tiny"))
+        run_demo(Path("data"), Path("run"), "table", spoken, recipe)
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    first, progress = demo()
+    assert "speech_commands" in first
+    assert "cycles/mel" in first
+    assert "training: 100%" in progress
+    again, progress = demo()
+    assert again == first
+    assert "training" not in progress.replace("packed for training", "").replace("heard in training", "")
+
+
+def test_demo_without_espeak_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(UserError, match=r"pip install 'audiostride\[demo\]'"):
+        run_demo(Path("data"), Path("run"))
+    assert not list(Path("data").rglob("*.wav"))
