@@ -221,6 +221,15 @@ def test_compiled_layer_agrees_with_the_eager_one() -> None:
     torch.testing.assert_close(compiled(x[:, :20]), layer(x[:, :20]))
 
 
+def test_compiled_layer_follows_its_strides() -> None:
+    layer, x = DiffStride2d((2.3, 1.7)), noise(4, 40, 30)
+    compiled = torch.compile(layer, backend="eager")
+    for stride in (2.3, 2.6, 3.1, 2.3):
+        with torch.no_grad():
+            layer.stride[0] = stride
+        torch.testing.assert_close(compiled(x), layer(x))
+
+
 def test_exported_layer_has_the_strides_of_its_last_forward_pass() -> None:
     layer, x = DiffStride2d((2.3, 1.7)).eval(), noise(4, 40, 30)
     with torch.no_grad():

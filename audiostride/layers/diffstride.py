@@ -14,7 +14,7 @@ def one_per_axis(stride: float | Sequence[float], axes: int) -> tuple[float, ...
     Raises:
         ValueError: for a stride below 1 (or not finite), or a count that is neither one nor `axes`.
     """
-    strides = tuple(map(float, stride)) if isinstance(stride, Sequence) else (float(stride),) * axes
+    strides = (float(stride),) * axes if isinstance(stride, int | float) else tuple(map(float, stride))
     if len(strides) != axes:
         raise ValueError(f"expected one stride or {axes}, one per axis, but got {len(strides)}: {stride}")
     for value in strides:
@@ -53,14 +53,20 @@ class DiffStrideNd(nn.Module):
         return self.stride.expand(self.axes)
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = [x.shape[dim] for dim in self.dims]
-        # torch.export sees no parameter values: it gets the strides of the last forward pass.
+        lengths = self._output_lengths(tuple(x.shape[dim] for dim in self.dims))
+        return spectral_pool(x, self.strides, self.smoothness, self.dims, lengths)
+
+    # Out of compiled graphs, where torch 2.11 takes is_exporting() for true.
+    @torch.compiler.disable
+    def _output_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Chosen on the host, from the strides as they are now: the one synchronisation of this layer.
+
+        `torch.export` sees no parameter values and gets the strides of the last forward pass.
+        """
         if not torch.compiler.is_exporting():
-            # Output lengths are chosen on the host: the one synchronisation of this layer.
             self._values = tuple(self.strides.tolist())
             self._largest = tuple(map(max, self._largest, sizes))
-        lengths = [output_length(n, s, self.smoothness) for n, s in zip(sizes, self._values, strict=True)]
-        return spectral_pool(x, self.strides, self.smoothness, self.dims, lengths)
+        return tuple(output_length(n, s, self.smoothness) for n, s in zip(sizes, self._values, strict=True))
 
     @torch.no_grad()
     def project_(self) -> None:

@@ -146,8 +146,11 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         if name in _OWNED:
             instead = f": set {_OWNED[name]} instead" if _OWNED[name] else ", which a run sets itself"
             raise UserError(f"trainer.{name} cannot be set{instead}")
+    # A choice of other hardware, by --trainer.accelerator, brings back plain float32.
+    cuda = torch.cuda.is_available() and recipe.trainer.get("accelerator", "cuda") in ("cuda", "gpu", "auto")
     defaults = {
-        "precision": "bf16-mixed" if torch.cuda.is_available() else "32-true",
+        "accelerator": "cuda" if cuda else "cpu",
+        "precision": "bf16-mixed" if cuda else "32-true",
         "max_steps": recipe.training.steps,
         "num_sanity_val_steps": 0,
         "enable_model_summary": False,
