@@ -13,20 +13,19 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import audiostride
 from audiostride import recipe as recipes
+from audiostride.analysis.report import Format, render
+from audiostride.corpora import READERS
 from audiostride.errors import UserError
-
-Format = Literal["table", "json", "csv"]
 
 
 def prepare(arguments: Sequence[str]) -> None:
     """Read a dataset once, check it, and pack it for training."""
     parser = _parser("prepare", prepare)
-    parser.add_argument("corpus", type=Literal["speech_commands"], help="Which dataset it is.")
+    parser.add_argument("corpus", choices=list(READERS), help="Which dataset it is.")
     parser.add_argument("source", type=str, help="The folder that holds it, unpacked.")
     parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/CORPUS)")
     args = _parse(parser, arguments)
 
-    from audiostride.corpora import READERS
     from audiostride.data.store import prepare as pack
 
     out = Path(args.out or f"data/prepared/{args.corpus}")
@@ -183,8 +182,6 @@ def _add_format(parser: ArgumentParser) -> None:
 
 
 def _print(rows: list[dict], format: Format) -> None:
-    from audiostride.analysis.report import render
-
     print(render(rows, format))
 
 

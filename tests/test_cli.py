@@ -165,7 +165,7 @@ def test_bad_recipes_are_told_in_a_sentence(
             1,
             "there is no prepared corpus in nowhere: make it with",
         ),
-        (("prepare", "nonsense", "."), 2, "corpus must be one of speech_commands"),
+        (("prepare", "nonsense", "."), 2, "invalid choice: 'nonsense' (choose from"),
         (("prepare", "speech_commands", "nowhere"), 1, "there is no folder nowhere: unpack"),
         (("prepare", "speech_commands", "."), 1, "the folder . is empty: unpack"),
         (("test", "nowhere"), 1, "there is no run at nowhere: give the folder that audiostride train made"),

@@ -134,13 +134,7 @@ def _strides(pl_module: LightningModule) -> list[list[float]]:
 class StopWhenDiverged(Callback):
     """Ends a run whose loss is no number any more, before its checkpoint takes the place of a good one."""
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.check(trainer)
-
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.check(trainer)
-
-    def check(self, trainer: Trainer) -> None:
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not math.isfinite(loss):
             raise diverged(trainer.global_step)

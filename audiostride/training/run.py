@@ -4,12 +4,12 @@ config.yaml                  the recipe, whole
 checkpoints/best.ckpt        best mean accuracy in validation
 checkpoints/last.ckpt        after the last validation; --resume goes on from here
 metrics.jsonl                one line per validation
-test.json                    what `audiostride test` found last
 events.out.tfevents.*        for TensorBoard
 """
 
 import inspect
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,13 +75,18 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
         )
     seed_everything(recipe.training.seed, verbose=False)
     data = WindowsModule(recipe.data, recipe.training)
-    for split in ("train", "valid"):
-        data.select(split)
+    train_on, validate_on = data.select("train"), data.select("valid")
     module = ClassifierTraining(Classifier(data.labels, recipe.model), recipe.training)
     if checkpoint is None:
         _begin(recipe, run)
     with _quiet():
         trainer = Trainer(callbacks=_callbacks(run, options["log_every_n_steps"]), **options)
+        rank_zero_only(print)(
+            f"{run}: {len(train_on.recordings)} recordings to train on, {len(validate_on.recordings)} to "
+            f"validate, {sum(p.numel() for p in module.parameters()):,} parameters, on {options['accelerator']} in "
+            f"{options['precision']}",
+            file=sys.stderr,
+        )
         try:
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         except ValueError as error:
@@ -89,12 +94,9 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
                 raise
             raise diverged(trainer.global_step) from error
         except SystemExit as error:  # Lightning's answer to Ctrl-C
-            kept = (
-                "go on with --resume"
-                if (run / "checkpoints" / "last.ckpt").exists()
-                else "nothing is kept yet"
-            )
-            raise UserError(f"interrupted at step {trainer.global_step}: {kept}") from error
+            raise UserError(
+                f"interrupted at step {trainer.global_step}: go on with --resume (the demo: call it again)"
+            ) from error
 
 
 def evaluate(
@@ -118,7 +120,13 @@ def evaluate(
     data = WindowsModule(recipe.data, recipe.training, classifier.labels)
     loader = data.evaluation_dataloader(split)
     with _quiet():
-        trainer = Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, devices=1)
+        trainer = Trainer(
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         module = ClassifierTraining(classifier, TrainingSettings())
         (metrics,) = trainer.test(module, loader, verbose=False)
     step = torch.load(checkpoint_path(run, checkpoint), map_location="cpu", weights_only=True)["global_step"]
