@@ -83,8 +83,8 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
         trainer = Trainer(callbacks=_callbacks(run, options["log_every_n_steps"]), **options)
         rank_zero_only(print)(
             f"{run}: {len(train_on.recordings)} recordings to train on, {len(validate_on.recordings)} to "
-            f"validate, {sum(p.numel() for p in module.parameters()):,} parameters, on {options['accelerator']} in "
-            f"{options['precision']}",
+            f"validate; {sum(p.numel() for p in module.parameters()):,} parameters; "
+            f"on {options['accelerator']} in {options['precision']}",
             file=sys.stderr,
         )
         try:
