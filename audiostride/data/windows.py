@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypedDict
 
 import numpy as np
@@ -52,6 +53,7 @@ class Selection:
         What lies outside the recording is silence.
         """
         waveform = np.zeros((len(chosen), length), dtype=np.int16)
+        samples = np.asarray(self.store.waveforms)  # slicing a plain array is quicker
         where = self.recordings[chosen]
         firsts, ends = self.store.starts[where], self.store.starts[where + 1]
         opens = np.clip(firsts + begins, firsts, ends)
@@ -59,7 +61,7 @@ class Selection:
         for row, source, target, size in zip(
             waveform, opens, opens - firsts - begins, closes - opens, strict=True
         ):
-            row[target : target + size] = self.store.waveforms[source : source + size]
+            row[target : target + size] = samples[source : source + size]
         return {
             "waveform": torch.from_numpy(waveform),
             "labels": {task: torch.from_numpy(labels[chosen]) for task, labels in self.labels.items()},
@@ -129,8 +131,14 @@ class TrainingWindows(Dataset[Batch]):
         count = len(self.selection.recordings)
         positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
         epochs = range(positions[0] // count, positions[-1] // count + 1)
-        orders = [np.random.default_rng((self.seed, 0, epoch)).permutation(count) for epoch in epochs]
+        orders = [_shuffled(self.seed, epoch, count) for epoch in epochs]
         return np.concatenate(orders)[positions - epochs[0] * count]
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of an epoch; kept, since all batches of the epoch ask for it."""
+    return np.random.default_rng((seed, 0, epoch)).permutation(count)
 
 
 class EvaluationWindows(Dataset[Batch]):
