@@ -61,6 +61,10 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.window_s < 0.01:
             raise ValueError(f"data.window_s must be at least one frame, 0.01, but is {self.window_s:g}")
+        labels = self.labels or []
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"data.labels names {label} more than once")
         if self.shift_s < 0:
             raise ValueError(f"data.shift_s must be at least 0, but is {self.shift_s:g}")
 

@@ -130,6 +130,7 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("model: {smoothness: -1}", "model.smoothness must be at least 0, but is -1"),
         ("training: {steps: 0}", "training.steps must be at least 1, but is 0"),
         ("training: {learning_rate: -1}", "training.learning_rate must be at least 0, but is -1"),
+        ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
         ("data: {window_s: 0}", "data.window_s must be at least one frame"),
         ("base: nowhere.yaml", "the recipe nowhere.yaml cannot be read"),
         ("base: r.yaml", "r.yaml is its own base"),

@@ -245,6 +245,8 @@ def test_divergence_is_told_and_keeps_the_checkpoints(store: Store, tmp_path: Pa
     [
         ({"gpus": 1}, r"trainer\.gpus is no argument of Lightning's Trainer"),
         ({"max_steps": 1}, r"trainer\.max_steps cannot be set: set training\.steps instead"),
+        ({"precision": "8-bit"}, r"Lightning's Trainer refuses its settings: .*8-bit"),
+        ({"accelerator": "abacus"}, r"Lightning's Trainer refuses its settings: .*abacus"),
         ({"callbacks": []}, r"trainer\.callbacks cannot be set, which a run sets itself"),
     ],
 )
@@ -256,6 +258,16 @@ def test_wrong_trainer_arguments_leave_no_run_behind(
     with pytest.raises(UserError, match=sentence):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_progress_bar_can_be_switched_off(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny(store)
+    recipe.trainer = {"enable_progress_bar": False}
+    train(recipe, tmp_path / "run")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert metrics(tmp_path / "run")[-1]["step"] == 6
 
 
 def test_a_missing_corpus_leaves_no_run_behind(store: Store, tmp_path: Path) -> None:

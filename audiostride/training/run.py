@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.data.module import WindowsModule
 from audiostride.errors import UserError
@@ -77,26 +78,33 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
     data = WindowsModule(recipe.data, recipe.training)
     train_on, validate_on = data.select("train"), data.select("valid")
     module = ClassifierTraining(Classifier(data.labels, recipe.model), recipe.training)
-    if checkpoint is None:
-        _begin(recipe, run)
     with _quiet():
-        trainer = Trainer(callbacks=_callbacks(run, options["log_every_n_steps"]), **options)
+        trainer = _trainer(options, run)
         rank_zero_only(print)(
             f"{run}: {len(train_on.recordings)} recordings to train on, {len(validate_on.recordings)} to "
             f"validate; {sum(p.numel() for p in module.parameters()):,} parameters; "
             f"on {options['accelerator']} in {options['precision']}",
             file=sys.stderr,
         )
-        try:
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        except ValueError as error:
-            if all(bool(p.isfinite().all()) for p in module.parameters()):
-                raise
-            raise diverged(trainer.global_step) from error
-        except SystemExit as error:  # Lightning's answer to Ctrl-C
-            raise UserError(
-                f"interrupted at step {trainer.global_step}: go on with --resume (the demo: call it again)"
-            ) from error
+        if checkpoint is None:
+            _begin(recipe, run)
+        _fit(trainer, module, data, checkpoint)
+
+
+def _fit(trainer: Trainer, module: ClassifierTraining, data: WindowsModule, checkpoint: Path | None) -> None:
+    """Train, with what may go wrong told in a sentence."""
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise UserError(
+            f"interrupted at step {trainer.global_step}: go on with --resume (the demo: call it again)"
+        ) from error
+    except MisconfigurationException as error:
+        raise _refused(error) from error
+    except ValueError as error:
+        if all(bool(p.isfinite().all()) for p in module.parameters()):
+            raise
+        raise diverged(trainer.global_step) from error
 
 
 def evaluate(
@@ -164,13 +172,27 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         "enable_model_summary": False,
         "log_every_n_steps": min(50, recipe.training.validate_every),
         "default_root_dir": run,
-        "logger": TensorBoardLogger(run, name="", version=""),
+        "logger": TensorBoardLogger(run, name="", version="", default_hp_metric=False),
         # One of Lightning's epochs lasts from one validation to the next.
         "reload_dataloaders_every_n_epochs": 1,
         "use_distributed_sampler": False,
         "plugins": [_SafeCheckpoints()],
     }
     return defaults | recipe.trainer
+
+
+def _trainer(options: dict[str, Any], run: Path) -> Trainer:
+    callbacks = _callbacks(run, options["log_every_n_steps"])
+    if not options.get("enable_progress_bar", True):
+        callbacks = [callback for callback in callbacks if not isinstance(callback, Progress)]
+    try:
+        return Trainer(callbacks=callbacks, **options)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> UserError:
+    return UserError(f"Lightning's Trainer refuses its settings: {' '.join(str(error).split())}")
 
 
 def _callbacks(run: Path, log_every: int) -> list[Callback]:
