@@ -27,8 +27,9 @@ class _Yaml(yaml.SafeLoader):
 for _tag, _pattern, _first in (
     ("null", r"~|null|", ["~", "n", ""]),
     ("bool", r"true|false", list("tf")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"[-+]?\.inf|\.nan", list("-+.")),
 ):
     _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
@@ -64,7 +65,7 @@ def find(name: str) -> Path:
 
 
 def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings in a recipe file, on top of those of the file that it names as `base`.
+    """The settings in a recipe file, on top of those of its `base`: a file beside it, or a recipe's name.
 
     `above` are the recipes that led here by their bases.
 
@@ -85,7 +86,8 @@ def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         return settings
     if path in above:
         raise UserError(f"{path} is its own base: a recipe must stand on another")
-    return _merge(read(path.parent / base, (*above, path)), settings)
+    beside = path.parent / str(base)
+    return _merge(read(beside if beside.is_file() else find(str(base)), (*above, path)), settings)
 
 
 def build(settings: dict[str, Any], source: Path) -> Recipe:
@@ -123,13 +125,27 @@ def read_config(run: Path) -> Recipe:
     return build(read(run / CONFIG), run / CONFIG)
 
 
+_TYPES = {"NoneType": "null", "Sequence": "list", "int": "whole number", "float": "number", "str": "text"}
+
+
 def message(error: ArgumentError) -> str:
-    """What jsonargparse has to say, in one line and without the names of Python's types."""
+    """What jsonargparse has to say, in one line and without the names of Python's classes."""
     text = " ".join(str(error).split())
-    if choice := re.search(r'key "(.*?)": Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)', text):
-        name, choices, value = choice.groups()
-        return f"{name} must be one of {choices.replace(chr(39), '')}, but is {value}"
-    return re.sub(r'(?:Parser|Problem with|Validation failed for)? ?key "(.*?)":', r"\1:", text)
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    for python, words in _TYPES.items():
+        text = re.sub(rf"\b{python}\b", words, text)
+    text = re.sub(r'^(?:Parser|Problem with|Validation failed for) key "(.*?)":', r"\1", text)
+    text = re.sub(r"Does not validate .*?Subtypes: \[(.*)\] Errors: .*Given value: (.*)", _either, text)
+    text = re.sub(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", _one_of, text)
+    return re.sub(r"Expected an? (.*?)\. Got value: (.*)", r"must be a \1, but is \2", text)
+
+
+def _either(match: re.Match[str]) -> str:
+    return f"must be a {match[1].replace(', ', ' or ')}, but is {match[2]}"
+
+
+def _one_of(match: re.Match[str]) -> str:
+    return f"must be one of {match[1].replace(chr(39), '')}, but is {match[2]}"
 
 
 def _check_keys(settings: dict[str, Any], kind: Any, path: Path, prefix: str = "") -> None:
@@ -139,9 +155,10 @@ def _check_keys(settings: dict[str, Any], kind: Any, path: Path, prefix: str = "
             close = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {prefix}{close[0]}" if close else f"there are {', '.join(known)}"
             raise UserError(f"{path}: {prefix}{name} is no setting, {hint}?")
-        if is_dataclass(known[name].type):
-            if not isinstance(value, dict):
-                raise UserError(f"{path}: {name} must hold settings, as in '{name}: {{…}}'")
+        group = is_dataclass(known[name].type)
+        if (group or name == "trainer") and not isinstance(value, dict):
+            raise UserError(f"{path}: {name} must hold settings, as in '{name}: {{…}}'")
+        if group:
             _check_keys(value, known[name].type, path, f"{prefix}{name}.")
 
 

@@ -118,7 +118,7 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("- a list", "the recipe r.yaml must hold settings, as in 'training: {steps: 1000}'"),
         ("a: [1", "the recipe r.yaml cannot be read: while parsing a flow sequence"),
         ("model: {downsampling: none}", "r.yaml: model.downsampling must be one of strided, max"),
-        ("training: {steps: many}", "r.yaml: training.steps: "),
+        ("training: {steps: many}", "r.yaml: training.steps must be a whole number, but is many"),
         (
             "model: {strides: [[0.5, 1]], channels: [4]}",
             "model.strides must be finite and at least 1, but hold 0.5",
@@ -132,7 +132,11 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("training: {learning_rate: -1}", "training.learning_rate must be at least 0, but is -1"),
         ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
         ("data: {window_s: 0}", "data.window_s must be at least one frame"),
-        ("base: nowhere.yaml", "the recipe nowhere.yaml cannot be read"),
+        ("data: {labels: yes}", "r.yaml: data.labels must be a list[text] or null, but is yes"),
+        ("model: {channels: 4}", "r.yaml: model.channels must be a list, but is 4"),
+        ("trainer:", "r.yaml: trainer must hold settings"),
+        ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of demo"),
+        ("base: 3", "there is no recipe 3"),
         ("base: r.yaml", "r.yaml is its own base"),
     ],
 )
