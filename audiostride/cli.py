@@ -16,6 +16,7 @@ from audiostride import recipe as recipes
 from audiostride.analysis.report import Format, render
 from audiostride.corpora import READERS
 from audiostride.errors import UserError
+from audiostride.runs import checkpoint_path, read_config
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -49,18 +50,22 @@ def train(arguments: Sequence[str]) -> None:
     parser.add_argument("--resume", action="store_true", help="Go on from the run's last checkpoint.")
     file = recipes.find(_parse(parser, arguments).recipe)
     settings = recipes.read(file)
-    recipes.build(settings, file)
+    recipes.build(settings, file)  # a mistake in the file is told with its name, and is not one of usage
     below = parser.parse_object({"recipe": str(file), **settings})
     args = _parse(parser, arguments, below)
     chosen = recipes.instantiate(parser, args)
+    from audiostride.data.store import open_store
+
+    open_store(Path(chosen.data.corpus))  # tells of a wrong folder before torch is imported
 
     from lightning.pytorch.utilities import rank_zero_only
 
     from audiostride.training.run import train as run_training
 
     out = Path(args.out or f"runs/{file.stem}")
-    run_training(chosen, out, args.resume)
-    rank_zero_only(_tell)(f"{out}: done; next: audiostride test {out}, audiostride strides {out}")
+    steps = run_training(chosen, out, args.resume)
+    done = "done" if steps >= chosen.training.steps else f"stopped at step {steps} of {chosen.training.steps}"
+    rank_zero_only(_tell)(f"{out}: {done}; next: audiostride test {out}, audiostride strides {out}")
 
 
 def test(arguments: Sequence[str]) -> None:
@@ -74,6 +79,9 @@ def test(arguments: Sequence[str]) -> None:
     parser.add_argument("--corpus", type=str, help="A prepared corpus. (default: the run's own)")
     _add_format(parser)
     args = _parse(parser, arguments)
+
+    read_config(Path(args.run))
+    checkpoint_path(Path(args.run), args.checkpoint)
 
     from audiostride.training.run import evaluate
 
@@ -92,6 +100,8 @@ def strides(arguments: Sequence[str]) -> None:
     args = _parse(parser, arguments)
     if args.frames < 1:
         raise UserError(f"--frames must be at least 1, but is {args.frames}")
+    for run in args.runs:
+        checkpoint_path(Path(run), args.checkpoint)
 
     from audiostride.analysis.cutoffs import stride_table
     from audiostride.models.classifier import load

@@ -1,9 +1,8 @@
 """The main job from end to end, on words that are spoken on the spot."""
 
+import json
 import sys
 from pathlib import Path
-
-import torch
 
 from audiostride import recipe as recipes
 from audiostride.analysis.cutoffs import stride_table
@@ -11,7 +10,7 @@ from audiostride.analysis.report import Format, render
 from audiostride.corpora import READERS
 from audiostride.corpora.spoken import SpokenSettings, speak_corpus
 from audiostride.data.store import prepare
-from audiostride.models.classifier import checkpoint_path, load
+from audiostride.models.classifier import load, read_checkpoint
 from audiostride.settings import Recipe
 from audiostride.training.run import evaluate, train
 
@@ -28,7 +27,8 @@ def run_demo(
     Args:
         folder: for the corpus, as spoken and as prepared.
         run: for the model.
-        format: of the results on standard output; all else goes to standard error.
+        format: of the results on standard output, where JSON is one object with "test" and "strides" and CSV
+            two tables; all else goes to standard error.
         spoken: what the corpus holds.
         recipe: what to train on it, by default recipes/demo.yaml.
     """
@@ -45,16 +45,18 @@ def run_demo(
     _stage(3, f"a small DiffStride model: {run} (tensorboard --logdir {run.parent} shows it)")
     _train(recipe, run)
     _stage(4, "accuracy on speakers not heard in training, and the strides that were learned")
-    print(render(evaluate(run), format))
-    print()
-    print(render(stride_table(load(run)), format))
+    accuracy, strides = evaluate(run), stride_table(load(run))
+    if format == "json":
+        print(json.dumps({"test": accuracy, "strides": strides}, indent=2))
+    else:
+        print(render(accuracy, format), render(strides, format), sep="\n\n")
 
 
 def _train(recipe: Recipe, run: Path) -> None:
     last = run / "checkpoints" / "last.ckpt"
     if not last.is_file():
         train(recipe, run)
-    elif torch.load(checkpoint_path(last), weights_only=True)["global_step"] < recipe.training.steps:
+    elif read_checkpoint(last)["global_step"] < recipe.training.steps:
         train(recipe, run, resume=True)
 
 

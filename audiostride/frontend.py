@@ -1,5 +1,8 @@
 """From waveforms to log-mel spectrograms."""
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,8 +14,8 @@ class LogMel(nn.Module):
 
     Frame i is centred on the middle of hop i (samples i·hop to (i + 1)·hop), the signal being continued
     by zeros, so one second gives exactly 100 frames at the defaults. The spectrum is that of a periodic
-    Hann window, the mel scale HTK's with triangles of height one. Computed in float32 also under autocast:
-    16 bits have no room for the range of a power spectrum.
+    Hann window, the mel scale HTK's with triangles of height one. Computed in float32 also under autocast
+    and in a network of half precision: 16 bits have no room for the range of a power spectrum.
 
     Args:
         sample_rate: in Hz.
@@ -61,6 +64,11 @@ class LogMel(nn.Module):
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)
         self.padding = ((n_fft - self.hop) // 2, n_fft - self.hop - (n_fft - self.hop) // 2)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Goes along to another device, but stays in float32 when a network is made half precision."""
+        device = fn(torch.zeros(0)).device
+        return super()._apply(lambda table: table.to(device), recurse)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if waveform.dtype == torch.int16:

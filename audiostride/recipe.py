@@ -4,15 +4,13 @@ import difflib
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from audiostride.errors import UserError
 from audiostride.settings import Recipe
-
-CONFIG = "config.yaml"
 
 # The strings below the settings' fields are their help texts.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -112,19 +110,6 @@ def instantiate(checker: ArgumentParser, parsed: Namespace) -> Recipe:
         raise UserError(str(error)) from error
 
 
-def read_config(run: Path) -> Recipe:
-    """The recipe that a run was trained with.
-
-    Raises:
-        UserError: where the folder is missing or is no run.
-    """
-    if not run.is_dir():
-        raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
-    if not (run / CONFIG).is_file():
-        raise UserError(f"{run} is no run, {CONFIG} is missing: give the folder that audiostride train made")
-    return build(read(run / CONFIG), run / CONFIG)
-
-
 _TYPES = {"NoneType": "null", "Sequence": "list", "int": "whole number", "float": "number", "str": "text"}
 
 
@@ -153,13 +138,15 @@ def _check_keys(settings: dict[str, Any], kind: Any, path: Path, prefix: str = "
     for name, value in settings.items():
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {prefix}{close[0]}" if close else f"there are {', '.join(known)}"
-            raise UserError(f"{path}: {prefix}{name} is no setting, {hint}?")
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
+            raise UserError(f"{path}: {prefix}{name} is no setting, {hint}")
         group = is_dataclass(known[name].type)
         if (group or name == "trainer") and not isinstance(value, dict):
             raise UserError(f"{path}: {name} must hold settings, as in '{name}: {{…}}'")
         if group:
             _check_keys(value, known[name].type, path, f"{prefix}{name}.")
+        elif value is None and type(None) not in get_args(known[name].type):
+            raise UserError(f"{path}: {prefix}{name} is empty: give it a value or leave it out")
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

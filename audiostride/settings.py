@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+def _check(name: str, value: float, at_least: float) -> None:
+    if not at_least <= value < float("inf"):
+        raise ValueError(f"{name} must be a finite number, at least {at_least:g}, but is {value:g}")
+
+
 @dataclass
 class ModelSettings:
     """The network: see `SeparableCNN`."""
@@ -31,18 +36,18 @@ class ModelSettings:
                 f"model.channels and model.strides need one entry per block, "
                 f"but have {len(self.channels)} and {len(self.strides)}"
             )
+        if min(self.channels) < 1:
+            raise ValueError(f"model.channels must be at least 1, but hold {min(self.channels)}")
         for pair in self.strides:
             for stride in pair:
-                if not 1 <= stride < float("inf"):
-                    raise ValueError(f"model.strides must be finite and at least 1, but hold {stride:g}")
+                _check("model.strides", stride, 1)
                 if self.downsampling not in ("spectral", "diffstride") and stride != int(stride):
                     raise ValueError(
                         f"{self.downsampling} downsampling takes whole strides, but got {stride:g}"
                     )
             if self.shared and pair[0] != pair[1]:
                 raise ValueError(f"model.shared needs equal strides over time and frequency, but got {pair}")
-        if self.smoothness < 0:
-            raise ValueError(f"model.smoothness must be at least 0, but is {self.smoothness:g}")
+        _check("model.smoothness", self.smoothness, 0)
 
 
 @dataclass
@@ -59,14 +64,14 @@ class DataSettings:
     """In training, let a window reach this many seconds over either end of its recording."""
 
     def __post_init__(self) -> None:
-        if self.window_s < 0.01:
-            raise ValueError(f"data.window_s must be at least one frame, 0.01, but is {self.window_s:g}")
-        labels = self.labels or []
-        for label in labels:
-            if labels.count(label) > 1:
+        _check("data.window_s", self.window_s, 0.01)  # a frame
+        _check("data.shift_s", self.shift_s, 0)
+        labels = self.labels
+        if labels is not None and len(labels) < 2:
+            raise ValueError(f"data.labels must name at least two labels, but names {len(labels)}")
+        for label in labels or ():
+            if (labels or []).count(label) > 1:
                 raise ValueError(f"data.labels names {label} more than once")
-        if self.shift_s < 0:
-            raise ValueError(f"data.shift_s must be at least 0, but is {self.shift_s:g}")
 
 
 @dataclass
@@ -92,13 +97,13 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("learning_rate", "stride_learning_rate"):
-            if getattr(self, name) is not None and getattr(self, name) < 0:
-                raise ValueError(f"training.{name} must be at least 0, but is {getattr(self, name):g}")
-        if self.complexity < 0:
-            raise ValueError(f"training.complexity must be at least 0, but is {self.complexity:g}")
+            _check(f"training.{name}", getattr(self, name), 1)
+        for name in ("learning_rate", "complexity", "seed"):
+            _check(f"training.{name}", getattr(self, name), 0)
+        if self.stride_learning_rate is not None:
+            _check("training.stride_learning_rate", self.stride_learning_rate, 0)
+        if self.seed >= 2**32:
+            raise ValueError(f"training.seed must be below 2 ** 32, but is {self.seed}")
 
 
 @dataclass
@@ -109,4 +114,4 @@ class Recipe:
     data: DataSettings = field(default_factory=DataSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     trainer: dict[str, Any] = field(default_factory=dict)
-    """Any argument of Lightning's Trainer, for instance --trainer.devices 2."""
+    """Arguments of Lightning's Trainer, for instance --trainer.devices 2."""

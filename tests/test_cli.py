@@ -102,6 +102,12 @@ def test_every_recipe_is_valid(file: Path) -> None:
     recipes.build(recipes.read(file), file)
 
 
+def test_a_base_may_be_a_recipe_s_name() -> None:
+    Path("r.yaml").write_text("base: speech_commands_small\ntraining: {steps: 010}")
+    recipe = recipes.build(recipes.read(Path("r.yaml")), Path("r.yaml"))
+    assert (recipe.training.steps, recipe.training.batch_size) == (10, 64)
+
+
 def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
     Path("r.yaml").write_text("data: {labels: [yes, no, on, off]}\ntraining: {learning_rate: 1e-3}")
     recipe = recipes.build(recipes.read(Path("r.yaml")), Path("r.yaml"))
@@ -121,22 +127,35 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("training: {steps: many}", "r.yaml: training.steps must be a whole number, but is many"),
         (
             "model: {strides: [[0.5, 1]], channels: [4]}",
-            "model.strides must be finite and at least 1, but hold 0.5",
+            "model.strides must be a finite number, at least 1, but is 0.5",
         ),
         (
             "model: {strides: [[2, 1]], channels: [4, 4]}",
             "model.channels and model.strides need one entry per block",
         ),
-        ("model: {smoothness: -1}", "model.smoothness must be at least 0, but is -1"),
-        ("training: {steps: 0}", "training.steps must be at least 1, but is 0"),
-        ("training: {learning_rate: -1}", "training.learning_rate must be at least 0, but is -1"),
+        ("model: {smoothness: -1}", "model.smoothness must be a finite number, at least 0, but is -1"),
+        ("training: {steps: 0}", "training.steps must be a finite number, at least 1, but is 0"),
+        ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
         ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
-        ("data: {window_s: 0}", "data.window_s must be at least one frame"),
+        ("data: {window_s: 0}", "data.window_s must be a finite number, at least 0.01, but is 0"),
         ("data: {labels: yes}", "r.yaml: data.labels must be a list[text] or null, but is yes"),
         ("model: {channels: 4}", "r.yaml: model.channels must be a list, but is 4"),
         ("trainer:", "r.yaml: trainer must hold settings"),
         ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of demo"),
         ("base: 3", "there is no recipe 3"),
+        (
+            "training: {complexity: .nan}",
+            "training.complexity must be a finite number, at least 0, but is nan",
+        ),
+        ("data: {shift_s: .inf}", "data.shift_s must be a finite number, at least 0, but is inf"),
+        ("training: {seed: -1}", "training.seed must be a finite number, at least 0, but is -1"),
+        ("training: {seed: 4294967296}", "training.seed must be below 2 ** 32, but is 4294967296"),
+        ("training: {steps: }", "r.yaml: training.steps is empty: give it a value or leave it out"),
+        (
+            "model: {channels: [0, 4], strides: [[1, 1], [1, 1]]}",
+            "model.channels must be at least 1, but hold 0",
+        ),
+        ("data: {labels: [yes]}", "data.labels must name at least two labels, but names 1"),
         ("base: r.yaml", "r.yaml is its own base"),
     ],
 )
@@ -164,7 +183,11 @@ def test_bad_recipes_are_told_in_a_sentence(
             2,
             "model.downsampling must be one of strided, max",
         ),
-        (("train", "demo", "--model.smoothness", "-2"), 1, "model.smoothness must be at least 0"),
+        (
+            ("train", "demo", "--model.smoothness", "-2"),
+            1,
+            "model.smoothness must be a finite number, at least 0",
+        ),
         (
             ("train", "demo", "--data.corpus", "nowhere"),
             1,
@@ -188,9 +211,31 @@ def test_mistakes_are_told_in_a_sentence(
     assert not list(Path().iterdir())
 
 
-def test_a_missing_permission_is_told_in_a_sentence(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_in_the_way_is_told_in_a_sentence(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("")
     assert "file" in fails(capsys, 1, "prepare", "speech_commands", str(words), "--out", "file/out")
+
+
+def test_damaged_checkpoints_are_told_in_a_sentence(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.yaml").write_text(TINY)
+    main(["prepare", "speech_commands", str(words), "--out", "prepared"])
+    main(["train", "tiny.yaml"])
+    capsys.readouterr()
+    whole = Path("runs/tiny/checkpoints/last.ckpt").read_bytes()
+    for content in (whole[:1000], b"", b"text", (words / "yes" / "00000000_nohash_0.wav").read_bytes()):
+        Path("runs/tiny/checkpoints/last.ckpt").write_bytes(content)
+        for command in (["strides", "runs/tiny"], ["test", "runs/tiny"]):
+            message = fails(capsys, 1, *command, "--checkpoint", "last")
+            assert message.endswith("last.ckpt is not a checkpoint of audiostride, or a damaged one")
+        assert fails(capsys, 1, "train", "tiny.yaml", "--resume").endswith("or a damaged one")
+    assert main(["strides", "runs/tiny"]) == 0  # the best one is whole
+
+
+def test_a_run_that_stopped_early_is_not_called_done(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.yaml").write_text(TINY)
+    main(["prepare", "speech_commands", str(words), "--out", "prepared"])
+    assert main(["train", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert "runs/tiny: stopped at step 2 of 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -207,10 +252,11 @@ def test_help_and_usage_errors_do_not_wait_for_heavy_imports() -> None:
     """Counted by modules, not by a clock."""
     code = (
         "import sys; from audiostride.cli import main\n"
-        "for a in (['--help'], ['train', '-h'], ['train', 'demo', '--nonsense'], ['train', 'nothing']):\n"
+        "for a in (['--help'], ['train', '-h'], ['train', 'demo', '--nonsense'], ['train', 'nothing'],\n"
+        "          ['train', 'demo', '--data.corpus', 'nowhere'], ['test', 'nothing'], ['strides', 'no']):\n"
         "    try: main(a)\n"
         "    except SystemExit: pass\n"
-        "heavy = {'torch', 'torchaudio', 'lightning', 'librosa', 'soundfile', 'scipy', 'tensorboard'}\n"
+        "heavy = {'torch', 'torchaudio', 'lightning', 'librosa', 'scipy', 'tensorboard'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -241,6 +287,14 @@ def test_demo_runs_whole_and_then_reuses_what_is_there(capsys: pytest.CaptureFix
     again, progress = demo()
     assert again == first
     assert "training" not in progress.replace("packed for training", "").replace("heard in training", "")
+
+
+def test_demo_s_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = recipes.build(yaml.safe_load(TINY), Path("tiny"))
+    run_demo(Path("data"), Path("run"), "json", SpokenSettings(("yes", "no"), speakers=10, takes=1), recipe)
+    result = json.loads(capsys.readouterr().out)
+    assert result["test"][0]["recordings"] == 4
+    assert len(result["strides"]) == 4
 
 
 def test_demo_without_espeak_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,10 +34,30 @@ def test_background_noise_and_hidden_files_are_no_words(words: Path) -> None:
     assert len(corpus.recordings) == 30
 
 
+def test_lists_and_names_are_read_as_people_write_them(words: Path) -> None:
+    """Words of two words, a byte order mark, Windows' line ends, ./ and .WAV."""
+    (words / "yes").rename(words / "yes please")
+    for name in ("validation_list.txt", "testing_list.txt"):
+        lines = (words / name).read_text().replace("yes/", "yes please/").splitlines()
+        text = "".join(f"./{line}\r\n" for line in lines)
+        (words / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    for file in (words / "no").iterdir():
+        file.rename(file.with_suffix(".WAV"))
+        for name in ("validation_list.txt", "testing_list.txt"):
+            text = (words / name).read_text(encoding="utf-8-sig")
+            (words / name).write_text(text.replace(f"no/{file.name}", f"no/{file.stem}.WAV"))
+    corpus = speech_commands.read(words)
+    assert Counter(r.split for r in corpus.recordings) == {"train": 18, "valid": 6, "test": 6}
+    assert corpus.tasks["speech_commands"] == ["no", "stop", "yes please"]
+    assert not corpus.notes
+
+
 def test_listed_recordings_that_are_missing_are_noted(words: Path) -> None:
     shutil.rmtree(words / "yes")
     corpus = speech_commands.read(words)
-    assert corpus.notes == (f"4 recordings of validation_list.txt and testing_list.txt are not in {words}",)
+    assert corpus.notes == (
+        f"4 of the recordings in validation_list.txt and testing_list.txt are not in {words}",
+    )
     assert len(corpus.recordings) == 20
 
 

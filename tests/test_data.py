@@ -97,6 +97,26 @@ def test_a_bad_file_is_named_and_nothing_is_left_behind(
     assert not list((tmp_path / "home").iterdir())
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_every_sample_format_has_the_same_level(subtype: str, words: Path, tmp_path: Path) -> None:
+    file = words / "no" / "00000000_nohash_0.wav"
+    sound = 0.5 * np.sin(np.arange(8000) / 10)
+    soundfile.write(file, sound, 16000, subtype=subtype)
+    store = prepare(speech_commands.read(words), tmp_path / "out")
+    packed = store.waveforms[: store.starts[1]] / 32768
+    np.testing.assert_allclose(packed, sound, atol=1 / 120 if subtype == "PCM_U8" else 1e-4)
+
+
+def test_loud_float_files_are_clipped_and_broken_ones_refused(words: Path, tmp_path: Path) -> None:
+    file = words / "no" / "00000000_nohash_0.wav"
+    soundfile.write(file, np.array([2.0, -2.0, 0.25]), 16000, subtype="FLOAT")
+    store = prepare(speech_commands.read(words), tmp_path / "out")
+    assert store.waveforms[:3].tolist() == [32767, -32768, 8192]
+    soundfile.write(file, np.array([np.nan, 0.25]), 16000, subtype="FLOAT")
+    with pytest.raises(UserError, match="values that are no numbers"):
+        prepare(speech_commands.read(words), tmp_path / "out")
+
+
 def test_several_bad_files_are_counted(words: Path, tmp_path: Path) -> None:
     for number in range(4):
         (words / "no" / f"0000000{number}_nohash_0.wav").write_bytes(b"")
@@ -173,7 +193,7 @@ def test_an_empty_split_is_told_in_a_sentence(tmp_path: Path) -> None:
 def test_training_windows_lie_inside_recordings_and_recordings_inside_windows(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [50, 50, 8, 8]), "train", {"task": ["a", "b"]})
     begins: dict[int, set[int]] = {50: set(), 8: set()}
-    for batch in (TrainingWindows(chosen, 4, 100, 20, seed=1)[k] for k in range(100)):
+    for batch in (TrainingWindows(chosen, 4, 20, seed=1)[k] for k in range(100)):
         for row, recording in zip(batch["waveform"].numpy(), batch["recording"].tolist(), strict=True):
             sound = row[row > 0]
             length = 50 if recording < 2 else 8
@@ -185,7 +205,7 @@ def test_training_windows_lie_inside_recordings_and_recordings_inside_windows(tm
 
 def test_shift_lets_windows_reach_over_either_end(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [50, 50]), "train", {"task": ["a", "b"]})
-    windows = TrainingWindows(chosen, 2, 200, 50, shift=10)
+    windows = TrainingWindows(chosen, 2, 50, shift=10)
     rows = np.concatenate([windows[k]["waveform"].numpy() for k in range(200)])
     assert {len(row[row > 0]) for row in rows} == set(range(40, 51))
     assert {row[0] for row in rows} >= {0, 11}
@@ -194,7 +214,7 @@ def test_shift_lets_windows_reach_over_either_end(tmp_path: Path) -> None:
 
 def test_every_recording_comes_once_before_any_comes_again(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [30] * 10), "train", {"task": ["a", "b"]})
-    windows = TrainingWindows(chosen, 4, 15, 20)
+    windows = TrainingWindows(chosen, 4, 20)
     order = np.concatenate([windows[k]["recording"].numpy() for k in range(15)])
     epochs = order.reshape(6, 10)
     assert (np.sort(epochs, axis=1) == np.arange(10)).all()
@@ -203,13 +223,13 @@ def test_every_recording_comes_once_before_any_comes_again(tmp_path: Path) -> No
 
 def test_a_batch_larger_than_the_corpus_is_filled(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [30] * 3), "train", {"task": ["a", "b"]})
-    assert Counter(TrainingWindows(chosen, 8, 3, 20)[1]["recording"].tolist()).keys() == {0, 1, 2}
+    assert Counter(TrainingWindows(chosen, 8, 20)[1]["recording"].tolist()).keys() == {0, 1, 2}
 
 
 def test_batches_follow_from_seed_and_number_alone(store: Store) -> None:
     chosen = select(store, "train", ALL)
-    first, again = (TrainingWindows(chosen, 4, 9, 8000, seed=3) for _ in range(2))
-    other = TrainingWindows(chosen, 4, 9, 8000, seed=4)
+    first, again = (TrainingWindows(chosen, 4, 8000, seed=3) for _ in range(2))
+    other = TrainingWindows(chosen, 4, 8000, seed=4)
     first[0]
     assert first[5]["waveform"].equal(again[5]["waveform"])
     assert not first[5]["waveform"].equal(other[5]["waveform"])

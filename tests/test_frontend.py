@@ -63,6 +63,12 @@ def test_autocast_does_not_lower_its_precision() -> None:
     torch.testing.assert_close(y, LogMel()(waveform()), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_stays_in_float32_whatever_the_network_becomes(dtype: torch.dtype) -> None:
+    y = LogMel().to(dtype)(waveform())
+    torch.testing.assert_close(y, LogMel()(waveform()), rtol=0, atol=0)
+
+
 def test_silence_is_finite() -> None:
     torch.testing.assert_close(LogMel()(torch.zeros(16000)), torch.full((100, 64), float(np.log(1e-6))))
 

@@ -20,7 +20,6 @@ from audiostride import (
     SpectralPool3d,
 )
 from audiostride.layers import complexity, project_
-from audiostride.layers.functional import output_length
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 DEVICES = ["cpu", pytest.param("cuda", marks=cuda)]
@@ -54,9 +53,12 @@ def test_spectral_pool_is_diffstride_without_smoothness() -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 9, 64, 65, 101, 1000, 1001])
 @pytest.mark.parametrize("stride", [1.0, 1.00001])
+@pytest.mark.parametrize("smoothness", [1.0, 4.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_stride_at_its_lower_limit_can_grow(n: int, stride: float, dtype: torch.dtype) -> None:
-    layer = DiffStride1d(stride, smoothness=4.0).to(dtype)
+def test_a_stride_at_its_lower_limit_can_grow(
+    n: int, stride: float, smoothness: float, dtype: torch.dtype
+) -> None:
+    layer = DiffStride1d(stride, smoothness).to(dtype)
     layer(noise(8, n, dtype=dtype)).square().sum().backward()
     assert layer.stride.grad is not None
     assert layer.stride.grad.item() < 0
@@ -89,7 +91,7 @@ def test_short_inputs_and_huge_strides_give_numbers(n: int, stride: float, smoot
     x = noise(3, n).requires_grad_()
     y = layer(x)
     y.sum().backward()
-    assert y.shape[-1] == min(n, max(2, output_length(n, stride, smoothness)))
+    assert y.shape[-1] == reference.length(n, stride, smoothness)
     assert y.isfinite().all()
     assert x.grad is not None
     assert x.grad.isfinite().all()
@@ -122,6 +124,20 @@ def test_projection_keeps_strides_between_one_and_the_size_of_the_axis() -> None
     assert first.stride[0] == 1
     assert 29.99 < first.stride[1] < 30
     assert last.stride == 1
+
+
+def test_projection_of_a_shared_stride_is_bound_by_the_axis_that_has_a_size() -> None:
+    layer = DiffStride2d(2.0, shared=True)
+    layer(noise(1, 1, 100))
+    with torch.no_grad():
+        layer.stride.fill_(1e5)
+    layer.project_()
+    assert 99 < layer.stride.item() < 100
+
+
+def test_strides_may_come_from_numpy_and_torch() -> None:
+    for stride in (np.float32(2.5), torch.tensor(2.5), np.array([2.5, 2.5]), [2.5, 2.5]):
+        assert DiffStride2d(stride).stride.tolist() == [2.5, 2.5]  # type: ignore[arg-type]
 
 
 def test_projection_leaves_strides_in_range_alone() -> None:
@@ -160,6 +176,10 @@ def test_constants_keep_their_height() -> None:
         (lambda: DiffStride2d((2.0, 3.0), shared=True), "equal strides"),
         (lambda: DiffStride1d(2.0, dim=0), "must be negative"),
         (lambda: SpectralPool3d((2.0, 2.0)), "one stride or 3"),
+        (
+            lambda: DiffStride1d()(torch.arange(20)),
+            r"only real floating-point tensors .* but got torch\.int64",
+        ),
         (lambda: SpectralPool1d(0.5), "at least 1, but got 0.5"),
     ],
 )
@@ -237,6 +257,15 @@ def test_exported_layer_has_the_strides_of_its_last_forward_pass() -> None:
     expected = layer(x)
     exported = torch.export.export(layer, (x,)).module()
     torch.testing.assert_close(exported(x), expected)
+
+
+def test_exported_layer_has_the_strides_that_were_loaded_or_set_before_eval() -> None:
+    x, source = noise(4, 40, 30), DiffStride2d((3.3, 1.2))
+    loaded, changed = DiffStride2d().eval(), DiffStride2d()
+    loaded.load_state_dict(source.state_dict())
+    changed.stride.data.copy_(source.stride.data)
+    for layer in (loaded, changed.eval()):
+        torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x), source(x))
 
 
 def test_exported_untouched_layer_has_its_initial_strides() -> None:

@@ -121,7 +121,6 @@ def test_classifier_gives_logits_for_every_task() -> None:
 def test_saved_classifier_loads_with_its_normalisation_labels_and_strides(tmp_path: Path) -> None:
     model, x = classifier(), 0.1 * noise(5, 16000)
     with torch.no_grad():
-        model.trunk.strides()
         for name, parameter in model.named_parameters():
             if name.endswith("stride"):
                 parameter.fill_(1.7)
@@ -139,6 +138,40 @@ def test_normalisation_makes_a_louder_corpus_look_the_same_in_training() -> None
     model = classifier().train()
     x = 0.1 * noise(8, 16000)
     torch.testing.assert_close(model.embed(x), model.embed(2 * x), rtol=0, atol=1e-3)
+
+
+def test_a_loaded_classifier_exports_with_its_learned_strides(tmp_path: Path) -> None:
+    """Without a forward pass in between: load and eval() read the strides."""
+    model, x = classifier(), 0.1 * noise(3, 16000)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("stride"):
+                parameter.fill_(1.3)
+    expected = model(x)
+    weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"classifier": model.configuration(), "state_dict": weights}, tmp_path / "model.ckpt")
+    exported = torch.export.export(load(tmp_path / "model.ckpt"), (x,)).module()
+    torch.testing.assert_close(exported(x), expected)
+
+
+def test_loading_leaves_the_random_generator_alone(tmp_path: Path) -> None:
+    model = classifier()
+    torch.save(
+        {
+            "classifier": model.configuration(),
+            "state_dict": {f"classifier.{name}": value for name, value in model.state_dict().items()},
+        },
+        tmp_path / "model.ckpt",
+    )
+    before = torch.random.get_rng_state()
+    load(tmp_path / "model.ckpt")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_half_precision_keeps_the_frontend_exact() -> None:
+    model, x = classifier(), 0.1 * noise(3, 16000)
+    expected = model(x)["word"]
+    torch.testing.assert_close(model.bfloat16()(x)["word"].float(), expected, rtol=0.1, atol=0.1)
 
 
 def test_missing_and_foreign_files_are_told_in_a_sentence(tmp_path: Path) -> None:

@@ -34,7 +34,11 @@ def read(folder: Path) -> Corpus:
     if not recordings:
         raise _unlike(folder, "its folders hold no .wav file")
     missing = len(split_of.keys() - {recording.path for recording in recordings})
-    notes = [f"{missing} recordings of {' and '.join(LISTS.values())} are not in {folder}"] if missing else []
+    notes = (
+        [f"{missing} of the recordings in {' and '.join(LISTS.values())} are not in {folder}"]
+        if missing
+        else []
+    )
     labels = [word for word in words if files[word]]
     return Corpus("speech_commands", folder, 16000, {TASK: labels}, recordings, tuple(notes))
 
@@ -58,12 +62,12 @@ def _unlike(folder: Path, reason: str) -> UserError:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise _unlike(path.parent, f"{path.name} is no text") from error
+    return [line.strip().removeprefix("./") for line in lines if line.strip()]
 
 
 def _wav_files(folder: Path) -> list[str]:
-    return sorted(
-        e.name for e in os.scandir(folder) if e.name.endswith(".wav") and not e.name.startswith(".")
-    )
+    names = (entry.name for entry in os.scandir(folder))
+    return sorted(name for name in names if name.lower().endswith(".wav") and not name.startswith("."))

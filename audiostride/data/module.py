@@ -1,6 +1,7 @@
 """The loaders of a run, over its prepared corpus."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -38,6 +39,10 @@ class WindowsModule(LightningDataModule):
     def select(self, split: str) -> Selection:
         return select(self.store, split, self.labels)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in checkpoints, so that a run is not resumed on another corpus."""
+        return {"corpus": self.store.identity()}
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches up to the next validation; the trainer asks again after each."""
         assert self.trainer is not None
@@ -47,7 +52,6 @@ class WindowsModule(LightningDataModule):
         windows = TrainingWindows(
             self.select("train"),
             self.training.batch_size,
-            self.training.steps * per_step,
             self.window,
             round(self.data.shift_s * self.store.sample_rate),
             self.training.seed,
@@ -57,9 +61,6 @@ class WindowsModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self.evaluation_dataloader("valid")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_dataloader("test")
 
     def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
         windows = EvaluationWindows(self.select(split), self.training.batch_size, self.window)

@@ -57,6 +57,14 @@ class Store:
     def tasks(self) -> dict[str, list[str]]:
         return self.card["tasks"]
 
+    def identity(self) -> str:
+        """The same for corpora with the same recordings, lengths, splits and labels, wherever they lie."""
+        digest = hashlib.sha256(json.dumps(self.tasks).encode())
+        parts: list[NDArray[Any]] = [self.starts, self.splits, self.names, *self.labels.values()]
+        for part in parts:
+            digest.update(part.tobytes())
+        return digest.hexdigest()
+
 
 def open_store(folder: Path) -> Store:
     """Open a prepared corpus.
@@ -159,10 +167,12 @@ def read_mono(path: Path, sample_rate: int) -> NDArray[np.int16]:
     """The samples of a mono sound file at the given rate in Hz.
 
     Raises:
-        UserError: where it cannot be read, holds no sample, has several channels or another rate.
+        UserError: where it cannot be read, holds no sample or values that are no numbers, has several
+            channels or another rate.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+        # As numbers in [−1, 1]: libsndfile would give files of floating point as int16 without scaling them.
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path} cannot be read as sound: repair or remove it") from error
     if len(samples) == 0:
@@ -173,7 +183,9 @@ def read_mono(path: Path, sample_rate: int) -> NDArray[np.int16]:
         raise UserError(
             f"{path} is sampled at {rate} Hz where {sample_rate} Hz is expected: resample it first"
         )
-    return samples[:, 0]
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path} holds values that are no numbers: repair or remove it")
+    return np.clip(np.rint(samples[:, 0] * 32768), -32768, 32767).astype(np.int16)
 
 
 def _write_index(corpus: Corpus, starts: NDArray[np.int64], target: Path) -> None:

@@ -98,27 +98,23 @@ def select(store: Store, split: str, labels: Mapping[str, Sequence[str]]) -> Sel
 
 
 class TrainingWindows(Dataset[Batch]):
-    """Item k is batch k of training: a random window from each of the next recordings in shuffled order.
+    """Item k is batch k of training, without end: a window from each of the next recordings, shuffled.
 
     A window lies anywhere inside its recording; a shorter recording lies anywhere inside its window.
 
     Args:
         selection: recordings to draw from, each once before any comes again.
         batch_size: windows per batch.
-        batches: how many there are.
         window: samples per window.
         shift: samples by which a window may reach over either end of its recording.
         seed: of the order and of the windows.
     """
 
     def __init__(
-        self, selection: Selection, batch_size: int, batches: int, window: int, shift: int = 0, seed: int = 0
+        self, selection: Selection, batch_size: int, window: int, shift: int = 0, seed: int = 0
     ) -> None:
-        self.selection, self.batch_size, self.batches = selection, batch_size, batches
+        self.selection, self.batch_size = selection, batch_size
         self.window, self.shift, self.seed = window, shift, seed
-
-    def __len__(self) -> int:
-        return self.batches
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._chosen(number)

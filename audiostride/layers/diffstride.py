@@ -1,6 +1,7 @@
 """DiffStride: downsampling with a learnable stride (Riad et al., ICLR 2022), over 1 to 3 axes."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,10 @@ def one_per_axis(stride: float | Sequence[float], axes: int) -> tuple[float, ...
     Raises:
         ValueError: for a stride below 1 (or not finite), or a count that is neither one nor `axes`.
     """
-    strides = (float(stride),) * axes if isinstance(stride, int | float) else tuple(map(float, stride))
+    if isinstance(stride, Sized) and getattr(stride, "ndim", 1) > 0:
+        strides = tuple(map(float, stride))
+    else:
+        strides = (float(stride),) * axes  # type: ignore[arg-type]
     if len(strides) != axes:
         raise ValueError(f"expected one stride or {axes}, one per axis, but got {len(strides)}: {stride}")
     for value in strides:
@@ -43,9 +47,12 @@ class DiffStrideNd(nn.Module):
         self.smoothness = float(smoothness)
         self.shared = shared
         self.dims = tuple(range(-self.axes, 0))
-        self.stride = nn.Parameter(torch.tensor(strides[:1] if shared else strides))
+        # Without a ramp there is no gradient, which distributed training would wait for.
+        learned = torch.tensor(strides[:1] if shared else strides)
+        self.stride = nn.Parameter(learned, requires_grad=smoothness > 0)
         self._values = strides
         self._largest = (0,) * self.axes
+        self.register_load_state_dict_post_hook(lambda layer, _: layer._read())
 
     @property
     def strides(self) -> Tensor:
@@ -61,12 +68,21 @@ class DiffStrideNd(nn.Module):
     def _output_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Chosen on the host, from the strides as they are now: the one synchronisation of this layer.
 
-        `torch.export` sees no parameter values and gets the strides of the last forward pass.
+        `torch.export` sees no parameter values and gets the strides that were read last.
         """
         if not torch.compiler.is_exporting():
-            self._values = tuple(self.strides.tolist())
+            self._read()
             self._largest = tuple(map(max, self._largest, sizes))
         return tuple(output_length(n, s, self.smoothness) for n, s in zip(sizes, self._values, strict=True))
+
+    def _read(self) -> None:
+        if not self.stride.is_meta:
+            self._values = tuple(self.strides.tolist())
+
+    def train(self, mode: bool = True) -> Self:
+        """As every module's; `eval()` also reads the strides that an export then has."""
+        self._read()
+        return super().train(mode)
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -74,7 +90,7 @@ class DiffStrideNd(nn.Module):
 
         N is the largest size that the axis has had so far; it bounds the strides here, never an output.
         """
-        sizes = [min(self._largest)] if self.shared else self._largest
+        sizes = [min((n for n in self._largest if n > 1), default=0)] if self.shared else self._largest
         for index, n in enumerate(sizes):
             below = n * (1 - torch.finfo(self.stride.dtype).eps) if n > 1 else None
             self.stride[index].clamp_(1, below)
@@ -94,7 +110,7 @@ class DiffStride1d(DiffStrideNd):
         stride: initial stride in samples, a finite number ≥ 1. The parameter `stride` has shape (1,).
         smoothness: width of the window's ramp in DFT bins, ≥ 0. It lengthens the output by twice as much,
             so short axes are hardly shortened. Only bins on the ramp carry a gradient: below 1 there is
-            often none, and at 0 (spectral pooling) never.
+            often none (also at stride 1, for 0.5 or less on an even axis), at 0 (spectral pooling) never.
         shared: of no effect on one axis; for the same call as with more axes.
         dim: the axis to downsample, counted from the end: −1 is the last.
 
@@ -104,7 +120,8 @@ class DiffStride1d(DiffStrideNd):
     Raises:
         ValueError: for a stride below 1, a negative smoothness or a `dim` that is not negative.
 
-    `torch.export` freezes the strides at those of the last forward pass (before one, the initial).
+    `torch.export` (not its strict mode) freezes the strides at those of the last forward pass, `eval()` or
+    loaded state; the axis then has one length. `torch.compile` breaks its graph once per layer.
 
     >>> pool = DiffStride1d(stride=2.0, smoothness=4.0)
     >>> pool(torch.ones(1, 100)).shape

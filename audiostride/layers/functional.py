@@ -1,6 +1,6 @@
 """The mathematics of learnable strides, as pure functions.
 
-One axis of n samples is low-passed by a mask over its DFT bins and evaluated at M < n points. Both
+One axis of n samples is low-passed by a mask over its DFT bins and evaluated at M ≤ n points. Both
 steps are linear, so together they are one real (M, n) matrix; several axes are several products.
 Source: Riad et al., "Learning strides in convolutional neural networks", ICLR 2022.
 """
@@ -23,6 +23,8 @@ def usable_stride(n: int, stride: float, smoothness: float) -> float:
 
 def output_length(n: int, stride: float, smoothness: float) -> int:
     """Samples that an axis of n samples has after pooling: min(n, max(2, floor(n / stride + 2 smoothness))).
+
+    The stride is that of `usable_stride`.
 
     Args:
         n: samples before pooling, ≥ 0.
@@ -141,7 +143,8 @@ def spectral_pool(
     dims: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
 ) -> Tensor:
-    """Low-pass and resample the given axes of x, one stride each.
+    """Low-pass and resample the given axes of x, one stride each. Not for raw waveforms: the matrix of an
+    axis of n samples takes n² / stride numbers.
 
     Args:
         x: real tensor of any shape and floating type. The matrices are built in at least float32 and
@@ -150,7 +153,12 @@ def spectral_pool(
         smoothness: width of the mask's ramp in DFT bins; 0 is spectral pooling.
         dims: the axes, by default the last ``len(strides)``.
         lengths: output lengths where they are known, see `resampling_matrix`.
+
+    Raises:
+        ValueError: for an x that is not floating point.
     """
+    if not x.is_floating_point():
+        raise ValueError(f"only real floating-point tensors can be pooled, but got {x.dtype}")
     dims = range(-len(strides), 0) if dims is None else dims
     if lengths is None:
         values = strides.tolist() if isinstance(strides, Tensor) else strides

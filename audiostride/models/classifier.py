@@ -1,10 +1,10 @@
 """The object that is trained, saved, loaded and used: frontend, trunk and one linear head per task."""
 
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from audiostride.errors import UserError
 from audiostride.frontend import LogMel
 from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.runs import checkpoint_path
 from audiostride.settings import ModelSettings
 
 _PREFIX = "classifier."
@@ -60,8 +61,8 @@ class Classifier(nn.Module):
 
     def embed(self, waveform: Tensor) -> Tensor:
         """(batch, samples) to the trunk's embeddings (batch, channels[-1])."""
-        spectrogram = self.normalise(self.frontend(waveform).mT).mT
-        return self.trunk(spectrogram.unsqueeze(1))
+        spectrogram = self.frontend(waveform).to(next(self.trunk.parameters()).dtype)
+        return self.trunk(self.normalise(spectrogram.mT).mT.unsqueeze(1))
 
     def configuration(self) -> dict[str, Any]:
         """What the constructor needs to build this model again, as plain values."""
@@ -79,30 +80,33 @@ def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Class
         UserError: where there is no checkpoint, or a file that is none of audiostride's.
     """
     path = checkpoint_path(Path(run_or_file), checkpoint)
+    saved = read_checkpoint(path)
+    weights = {
+        name.removeprefix(_PREFIX): value
+        for name, value in saved["state_dict"].items()
+        if name.startswith(_PREFIX)
+    }
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        configuration, weights = saved["classifier"], saved["state_dict"]
-    except (KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} is not a checkpoint of audiostride, or a damaged one: train again"
-        ) from error
-    classifier = Classifier(configuration["labels"], ModelSettings(**configuration["settings"]))
-    classifier.load_state_dict(
-        {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
-    )
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn in vain
+            classifier = Classifier(
+                saved["classifier"]["labels"], ModelSettings(**saved["classifier"]["settings"])
+            )
+        classifier.load_state_dict(weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} was written by another version of audiostride: train again") from error
     return classifier.eval()
 
 
-def checkpoint_path(run_or_file: Path, checkpoint: str = "best") -> Path:
-    """Where a run's checkpoint lies; a file stands for itself."""
-    if run_or_file.is_file():
-        return run_or_file
-    if not run_or_file.is_dir():
-        raise UserError(f"there is no run at {run_or_file}: give a run folder or a checkpoint file")
-    path = run_or_file / "checkpoints" / f"{checkpoint}.ckpt"
-    if not path.is_file():
-        raise UserError(
-            f"the run {run_or_file} has no checkpoint ({path.relative_to(run_or_file)} is missing): "
-            "train it first, at least until the first validation"
-        )
-    return path
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """All that a checkpoint file holds, on the CPU.
+
+    Raises:
+        UserError: where it is none of audiostride's, or damaged.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved.keys() >= {"classifier", "state_dict"}:
+            return saved
+    except (AttributeError, EOFError, LookupError, TypeError, ValueError, RuntimeError, UnpicklingError):
+        pass
+    raise UserError(f"{path} is not a checkpoint of audiostride, or a damaged one")

@@ -4,17 +4,17 @@ import json
 import math
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from tqdm import tqdm
 
 from audiostride.errors import UserError
+from audiostride.runs import CHECKPOINTS, METRICS
 from audiostride.training.module import ClassifierTraining
-
-METRICS = "metrics.jsonl"
 
 
 class Progress(ProgressBar):
@@ -108,10 +108,11 @@ class MetricsLog(Callback):
         self.started = time.monotonic()
         if not trainer.is_global_zero:
             return
-        lines = self.file.read_text().splitlines() if self.file.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
-        self.file.write_text("".join(f"{line}\n" for line in kept))
-        self.seconds = json.loads(kept[-1])["seconds"] if kept else 0.0
+        lines = [line for line in read_metrics(self.file) if line["step"] <= trainer.global_step]
+        aside = self.file.with_suffix(".new")
+        aside.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        aside.replace(self.file)
+        self.seconds = lines[-1]["seconds"] if lines else 0.0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -126,9 +127,42 @@ class MetricsLog(Callback):
             file.write(json.dumps(line) + "\n")
 
 
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; one that a kill cut short is left out."""
+    lines = []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        with suppress(json.JSONDecodeError):
+            lines.append(json.loads(line))
+    return lines
+
+
 def _strides(pl_module: LightningModule) -> list[list[float]]:
     assert isinstance(pl_module, ClassifierTraining)
     return [pair.tolist() for pair in pl_module.classifier.trunk.strides()]
+
+
+class KeepCheckpoint(ModelCheckpoint):
+    """Saves at the end of Lightning's epoch, not of the validation within it, so that a run resumes cleanly.
+
+    Remembers which was the best also where the run's folder has moved since.
+    """
+
+    def __init__(self, run: Path, name: str, monitor: str | None = None) -> None:
+        super().__init__(
+            run / CHECKPOINTS,
+            name,
+            monitor=monitor,
+            mode="max",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = Path(str(self.dirpath))
+        paths = {name: path for name, path in state_dict.items() if name.endswith("_path") and path}
+        moved = {name: str(here / Path(path).name) for name, path in paths.items()}
+        models = {str(here / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"dirpath": str(here), "best_k_models": models})
 
 
 class StopWhenDiverged(Callback):

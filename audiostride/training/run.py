@@ -1,11 +1,4 @@
-"""A run: one recipe trained in one folder, and tested.
-
-config.yaml                  the recipe, whole
-checkpoints/best.ckpt        best mean accuracy in validation
-checkpoints/last.ckpt        after the last validation; --resume goes on from here
-metrics.jsonl                one line per validation
-events.out.tfevents.*        for TensorBoard
-"""
+"""Training and testing a recipe in the folder of a run (see `audiostride.runs`)."""
 
 import inspect
 import logging
@@ -20,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -28,11 +21,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.data.module import WindowsModule
 from audiostride.errors import UserError
-from audiostride.models.classifier import Classifier, checkpoint_path, load
-from audiostride.recipe import CONFIG, read_config
+from audiostride.models.classifier import Classifier, load, read_checkpoint
+from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, read_config
 from audiostride.settings import Recipe, TrainingSettings
 from audiostride.training.callbacks import (
-    METRICS,
+    KeepCheckpoint,
     MetricsLog,
     Progress,
     StopWhenDiverged,
@@ -53,10 +46,11 @@ _OWNED = {
     "reload_dataloaders_every_n_epochs": None,
     "use_distributed_sampler": None,
     "plugins": None,
+    "num_sanity_val_steps": None,
 }
 
 
-def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
+def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     """Train a recipe in the folder `run`.
 
     Args:
@@ -64,47 +58,58 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> None:
         run: a folder that is new, or holds no checkpoint yet, unless `resume`.
         resume: go on from the last checkpoint in `run`, with the same recipe.
 
+    Returns:
+        The number of steps that the run has now: those of the recipe, unless an argument of the Trainer made
+        it stop before.
+
     Raises:
         UserError: where the folder holds another run, or nothing to resume; where the corpus or a setting is
-            wrong; and where training diverges.
+            wrong; where training diverges or is interrupted.
     """
     options = _trainer_options(recipe, run)
-    checkpoint = _checkpoint_to_resume(recipe, run) if resume else None
-    if not resume and (run / "checkpoints").exists() and any((run / "checkpoints").iterdir()):
+    data = WindowsModule(recipe.data, recipe.training)
+    checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
+    if not resume and _last(run).exists():
         raise UserError(
             f"{run} holds a run already: go on with --resume, or choose another folder with --out"
         )
-    seed_everything(recipe.training.seed, verbose=False)
-    data = WindowsModule(recipe.data, recipe.training)
     train_on, validate_on = data.select("train"), data.select("valid")
+    seed_everything(recipe.training.seed, verbose=False)
     module = ClassifierTraining(Classifier(data.labels, recipe.model), recipe.training)
     with _quiet():
         trainer = _trainer(options, run)
+        _begin(recipe, run, fresh=not resume)
         rank_zero_only(print)(
             f"{run}: {len(train_on.recordings)} recordings to train on, {len(validate_on.recordings)} to "
             f"validate; {sum(p.numel() for p in module.parameters()):,} parameters; "
             f"on {options['accelerator']} in {options['precision']}",
             file=sys.stderr,
         )
-        if checkpoint is None:
-            _begin(recipe, run)
-        _fit(trainer, module, data, checkpoint)
+        _fit(trainer, module, data, checkpoint, run)
+    return trainer.global_step
 
 
-def _fit(trainer: Trainer, module: ClassifierTraining, data: WindowsModule, checkpoint: Path | None) -> None:
+def _fit(
+    trainer: Trainer, module: ClassifierTraining, data: WindowsModule, checkpoint: Path | None, run: Path
+) -> None:
     """Train, with what may go wrong told in a sentence."""
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
-        raise UserError(
-            f"interrupted at step {trainer.global_step}: go on with --resume (the demo: call it again)"
-        ) from error
+        kept = (
+            "go on with --resume (the demo: call it again)"
+            if _last(run).exists()
+            else "nothing to resume yet"
+        )
+        raise UserError(f"interrupted at step {trainer.global_step}: {kept}") from error
     except MisconfigurationException as error:
         raise _refused(error) from error
-    except ValueError as error:
-        if all(bool(p.isfinite().all()) for p in module.parameters()):
-            raise
-        raise diverged(trainer.global_step) from error
+    except (ValueError, RuntimeError) as error:
+        if not all(bool(p.isfinite().all()) for p in module.parameters()):
+            raise diverged(trainer.global_step) from error
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise UserError("there is not enough memory for a batch: lower training.batch_size") from error
+        raise
 
 
 def evaluate(
@@ -137,7 +142,7 @@ def evaluate(
         )
         module = ClassifierTraining(classifier, TrainingSettings())
         (metrics,) = trainer.test(module, loader, verbose=False)
-    step = torch.load(checkpoint_path(run, checkpoint), map_location="cpu", weights_only=True)["global_step"]
+    step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
     return [
         {
             "run": str(run),
@@ -162,6 +167,9 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         if name in _OWNED:
             instead = f": set {_OWNED[name]} instead" if _OWNED[name] else ", which a run sets itself"
             raise UserError(f"trainer.{name} cannot be set{instead}")
+    every = recipe.trainer.get("log_every_n_steps", 1)
+    if not isinstance(every, int) or every < 1:
+        raise UserError(f"trainer.log_every_n_steps must be a whole number, at least 1, but is {every}")
     # A choice of other hardware, by --trainer.accelerator, brings back plain float32.
     cuda = torch.cuda.is_available() and recipe.trainer.get("accelerator", "cuda") in ("cuda", "gpu", "auto")
     defaults = {
@@ -187,7 +195,7 @@ def _trainer(options: dict[str, Any], run: Path) -> Trainer:
         callbacks = [callback for callback in callbacks if not isinstance(callback, Progress)]
     try:
         return Trainer(callbacks=callbacks, **options)
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise _refused(error) from error
 
 
@@ -196,26 +204,29 @@ def _refused(error: Exception) -> UserError:
 
 
 def _callbacks(run: Path, log_every: int) -> list[Callback]:
-    # At the end of Lightning's epoch, not of the validation within it: a run resumes there cleanly.
-    always: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(run / "checkpoints", "best", monitor="valid/accuracy", mode="max", **always)
-    last = ModelCheckpoint(run / "checkpoints", "last", **always)
-    return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), best, last]
+    last, best = KeepCheckpoint(run, "last"), KeepCheckpoint(run, "best", monitor="valid/accuracy")
+    return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), last, best]
 
 
-def _checkpoint_to_resume(recipe: Recipe, run: Path) -> Path:
+def _last(run: Path) -> Path:
+    return run / CHECKPOINTS / "last.ckpt"
+
+
+def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     checkpoint = checkpoint_path(run, "last")
     before, now = _flat(asdict(read_config(run))), _flat(asdict(recipe))
-    for name in before.keys() | now.keys():
-        if name.startswith("trainer.") or (
-            name == "training.steps" and recipe.training.schedule == "constant"
-        ):
-            continue
-        if before.get(name) != now.get(name):
+    if recipe.training.schedule == "constant":  # which has no end to move
+        before["training.steps"] = now["training.steps"]
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name) and not name.startswith("trainer."):
             raise UserError(
                 f"{run} was begun with {name} {before.get(name)}, not {now.get(name)}: resume it with the "
                 "same recipe and options, or choose another folder with --out"
             )
+    if read_checkpoint(checkpoint).get("WindowsModule") != data.state_dict():
+        raise UserError(
+            f"the corpus {recipe.data.corpus} has changed since {run} was begun: choose another --out"
+        )
     return checkpoint
 
 
@@ -230,11 +241,12 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @rank_zero_only
-def _begin(recipe: Recipe, run: Path) -> None:
-    """A fresh run folder: what an attempt without a checkpoint left behind is not mixed with it."""
-    run.mkdir(parents=True, exist_ok=True)
-    for stale in [run / METRICS, *run.glob("events.out.tfevents.*")]:
-        stale.unlink(missing_ok=True)
+def _begin(recipe: Recipe, run: Path, fresh: bool) -> None:
+    """Write down the recipe. A fresh run is not mixed with what one without a checkpoint left behind."""
+    (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    stale = [run / METRICS, *run.glob("events.out.tfevents.*"), *(run / CHECKPOINTS).iterdir()]
+    for path in stale if fresh else ():
+        path.unlink(missing_ok=True)
     (run / CONFIG).write_text(yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False), encoding="utf-8")
 
 
