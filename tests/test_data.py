@@ -92,7 +92,7 @@ def test_a_bad_file_is_named_and_nothing_is_left_behind(
     damage(file)
     (tmp_path / "home").mkdir()
     with pytest.raises(UserError, match=sentence) as caught:
-        prepare(speech_commands.read(words), tmp_path / "home" / "out")
+        prepare(speech_commands.read(words), tmp_path / "home" / "deep" / "deeper" / "out")
     assert str(file) in str(caught.value)
     assert not list((tmp_path / "home").iterdir())
 

@@ -188,6 +188,8 @@ def test_run_keeps_its_recipe_and_tells_tensorboard_every_layer_s_strides(
     recipe = tiny(store)
     recipe.data.labels = ["yes", "no"]
     train(recipe, tmp_path / "run")
+    names = {path.name.split(".tfevents")[0] for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.yaml", "checkpoints", "metrics.jsonl", "events.out"}
     assert asdict(read_config(tmp_path / "run")) == asdict(recipe)
     assert load(tmp_path / "run").labels == {TASK: ["yes", "no"]}
     events = EventAccumulator(str(tmp_path / "run"))

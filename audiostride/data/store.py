@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,7 @@ def _fingerprint(corpus: Corpus) -> str:
 def _written_aside(out: Path) -> Iterator[Path]:
     """A new folder beside `out` that takes its place if all goes well, and vanishes if not."""
     aside, old = (out.parent / f".{out.name}.{kind}-{os.getpid()}" for kind in ("new", "old"))
+    missing = [parent for parent in out.parents if not parent.exists()]
     aside.mkdir(parents=True)
     try:
         yield aside
@@ -143,6 +144,9 @@ def _written_aside(out: Path) -> Iterator[Path]:
         if old.exists() and not out.exists():
             old.rename(out)
         shutil.rmtree(old, ignore_errors=True)
+        for parent in missing:
+            with suppress(OSError):  # it is not empty: all went well
+                parent.rmdir()
 
 
 def _pack(corpus: Corpus, target: Path) -> NDArray[np.int64]:

@@ -180,7 +180,7 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         "enable_model_summary": False,
         "log_every_n_steps": min(50, recipe.training.validate_every),
         "default_root_dir": run,
-        "logger": TensorBoardLogger(run, name="", version="", default_hp_metric=False),
+        "logger": _Events(run, name="", version="", default_hp_metric=False),
         # One of Lightning's epochs lasts from one validation to the next.
         "reload_dataloaders_every_n_epochs": 1,
         "use_distributed_sampler": False,
@@ -255,6 +255,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class _Events(TensorBoardLogger):
+    """Without the hparams.yaml that Lightning adds: config.yaml holds the settings."""
+
+    def save(self) -> None:
+        self.experiment.flush()
 
 
 class _SafeCheckpoints(TorchCheckpointIO):
