@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 import warnings
 from collections.abc import Callable
 
@@ -274,7 +275,7 @@ def test_exported_untouched_layer_has_its_initial_strides() -> None:
     torch.testing.assert_close(exported(x), layer(x))
 
 
-def test_state_dict_round_trip_and_deepcopy() -> None:
+def test_state_dict_pickle_and_deepcopy_give_the_same_layer() -> None:
     layer, x = DiffStride2d((2.3, 1.7)), noise(4, 40, 30)
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)
@@ -282,6 +283,7 @@ def test_state_dict_round_trip_and_deepcopy() -> None:
     other = DiffStride2d(5.0)
     other.load_state_dict(torch.load(file, weights_only=True))
     torch.testing.assert_close(other(x), layer(x))
+    torch.testing.assert_close(pickle.loads(pickle.dumps(layer))(x), layer(x))
     clone = copy.deepcopy(layer)
     with torch.no_grad():
         clone.stride.fill_(4.0)

@@ -1,7 +1,7 @@
 """DiffStride: downsampling with a learnable stride (Riad et al., ICLR 2022), over 1 to 3 axes."""
 
 from collections.abc import Sequence, Sized
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,6 @@ class DiffStrideNd(nn.Module):
         self.stride = nn.Parameter(learned, requires_grad=smoothness > 0)
         self._values = strides
         self._largest = (0,) * self.axes
-        self.register_load_state_dict_post_hook(lambda layer, _: layer._read())
 
     @property
     def strides(self) -> Tensor:
@@ -79,6 +78,10 @@ class DiffStrideNd(nn.Module):
         if not self.stride.is_meta:
             self._values = tuple(self.strides.tolist())
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._read()
+
     def train(self, mode: bool = True) -> Self:
         """As every module's; `eval()` also reads the strides that an export then has."""
         self._read()
@@ -96,7 +99,8 @@ class DiffStrideNd(nn.Module):
             self.stride[index].clamp_(1, below)
 
     def extra_repr(self) -> str:
-        strides = ", ".join(f"{s:.4g}" for s in self.stride.tolist())
+        self._read()
+        strides = ", ".join(f"{s:.4g}" for s in (self._values[:1] if self.shared else self._values))
         return f"stride=({strides}), smoothness={self.smoothness:g}, shared={self.shared}"
 
 
