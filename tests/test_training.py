@@ -355,11 +355,15 @@ def test_a_run_is_not_resumed_on_another_corpus(words: Path, tmp_path: Path) -> 
         train(tiny(store, steps=6), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
 def test_too_little_memory_is_told_in_a_sentence(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def starve(*args: Any) -> None:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(ClassifierTraining, "training_step", starve)
     with pytest.raises(UserError, match=r"not enough memory for a batch: lower training\.batch_size"):

@@ -84,16 +84,19 @@ class StrideLog(Callback):
 
     def __init__(self, every: int) -> None:
         self.every = every
+        self.logged = -1  # a step lasts several batches where gradients are accumulated
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        if trainer.global_step % self.every or trainer.logger is None:
+        step = trainer.global_step
+        if step % self.every or step == self.logged or trainer.logger is None:
             return
+        self.logged = step
         strides = {
             f"stride/block{block}/{axis}": value
             for block, pair in enumerate(_strides(pl_module), 1)
             for axis, value in zip(("time", "frequency"), pair, strict=True)
         }
-        trainer.logger.log_metrics(strides, trainer.global_step)
+        trainer.logger.log_metrics(strides, step)
 
 
 class MetricsLog(Callback):

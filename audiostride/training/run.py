@@ -104,10 +104,11 @@ def _fit(
         raise UserError(f"interrupted at step {trainer.global_step}: {kept}") from error
     except MisconfigurationException as error:
         raise _refused(error) from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, MemoryError) as error:
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
             raise diverged(trainer.global_step) from error
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        starved = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if starved or "allocate memory" in str(error):  # as torch says it on a CPU
             raise UserError("there is not enough memory for a batch: lower training.batch_size") from error
         raise
 
