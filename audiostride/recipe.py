@@ -82,10 +82,10 @@ def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     _check_keys(settings, Recipe, path)
     if base is None:
         return settings
-    if path in above:
+    if path.resolve() in above:
         raise UserError(f"{path} is its own base: a recipe must stand on another")
     beside = path.parent / str(base)
-    return _merge(read(beside if beside.is_file() else find(str(base)), (*above, path)), settings)
+    return _merge(read(beside if beside.is_file() else find(str(base)), (*above, path.resolve())), settings)
 
 
 def build(settings: dict[str, Any], source: Path) -> Recipe:

@@ -157,6 +157,7 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ),
         ("data: {labels: [yes]}", "data.labels must name at least two labels, but names 1"),
         ("base: r.yaml", "r.yaml is its own base"),
+        ("base: ../home/r.yaml", "r.yaml is its own base"),
     ],
 )
 def test_bad_recipes_are_told_in_a_sentence(
