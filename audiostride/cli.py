@@ -16,7 +16,7 @@ from audiostride import recipe as recipes
 from audiostride.analysis.report import Format, render
 from audiostride.corpora import READERS
 from audiostride.errors import UserError
-from audiostride.runs import checkpoint_path, read_config
+from audiostride.runs import checkpoint_path
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -54,9 +54,10 @@ def train(arguments: Sequence[str]) -> None:
     below = parser.parse_object({"recipe": str(file), **settings})
     args = _parse(parser, arguments, below)
     chosen = recipes.instantiate(parser, args)
+
     from audiostride.data.store import open_store
 
-    open_store(Path(chosen.data.corpus))  # tells of a wrong folder before torch is imported
+    open_store(Path(chosen.data.corpus))  # a wrong folder is told before torch is imported
 
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -80,7 +81,8 @@ def test(arguments: Sequence[str]) -> None:
     _add_format(parser)
     args = _parse(parser, arguments)
 
-    read_config(Path(args.run))
+    # A wrong path is told before torch is imported.
+    recipes.read_config(Path(args.run))
     checkpoint_path(Path(args.run), args.checkpoint)
 
     from audiostride.training.run import evaluate

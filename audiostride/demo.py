@@ -11,6 +11,7 @@ from audiostride.corpora import READERS
 from audiostride.corpora.spoken import SpokenSettings, speak_corpus
 from audiostride.data.store import prepare
 from audiostride.models.classifier import load, read_checkpoint
+from audiostride.runs import last_checkpoint
 from audiostride.settings import Recipe
 from audiostride.training.run import evaluate, train
 
@@ -53,7 +54,7 @@ def run_demo(
 
 
 def _train(recipe: Recipe, run: Path) -> None:
-    last = run / "checkpoints" / "last.ckpt"
+    last = last_checkpoint(run)
     if not last.is_file():
         train(recipe, run)
     elif read_checkpoint(last)["global_step"] < recipe.training.steps:

@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from audiostride.errors import UserError
+from audiostride.runs import CONFIG
 from audiostride.settings import Recipe
 
 # The strings below the settings' fields are their help texts.
@@ -108,6 +109,19 @@ def instantiate(checker: ArgumentParser, parsed: Namespace) -> Recipe:
         return Recipe(**{field.name: made[field.name] for field in fields(Recipe)})
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def read_config(run: Path) -> Recipe:
+    """The recipe that a run was trained with.
+
+    Raises:
+        UserError: where the folder is missing or is no run.
+    """
+    if not run.is_dir():
+        raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
+    if not (run / CONFIG).is_file():
+        raise UserError(f"{run} is no run, {CONFIG} is missing: give the folder that audiostride train made")
+    return build(read(run / CONFIG), run / CONFIG)
 
 
 _TYPES = {"NoneType": "null", "Sequence": "list", "int": "whole number", "float": "number", "str": "text"}

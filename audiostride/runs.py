@@ -1,4 +1,4 @@
-"""The folder of a run: where its parts lie. Free of torch, so that a wrong path is told at once.
+"""The folder of a run: where its parts lie.
 
 config.yaml                  the recipe, whole
 checkpoints/best.ckpt        best mean accuracy in validation
@@ -10,8 +10,6 @@ events.out.tfevents.*        for TensorBoard
 from pathlib import Path
 
 from audiostride.errors import UserError
-from audiostride.recipe import build, read
-from audiostride.settings import Recipe
 
 CONFIG, CHECKPOINTS, METRICS = "config.yaml", "checkpoints", "metrics.jsonl"
 
@@ -35,14 +33,6 @@ def checkpoint_path(run_or_file: Path, checkpoint: str = "best") -> Path:
     return path
 
 
-def read_config(run: Path) -> Recipe:
-    """The recipe that a run was trained with.
-
-    Raises:
-        UserError: where the folder is missing or is no run.
-    """
-    if not run.is_dir():
-        raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
-    if not (run / CONFIG).is_file():
-        raise UserError(f"{run} is no run, {CONFIG} is missing: give the folder that audiostride train made")
-    return build(read(run / CONFIG), run / CONFIG)
+def last_checkpoint(run: Path) -> Path:
+    """Where a run's last checkpoint lies or will lie."""
+    return run / CHECKPOINTS / "last.ckpt"

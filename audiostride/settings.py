@@ -66,11 +66,12 @@ class DataSettings:
     def __post_init__(self) -> None:
         _check("data.window_s", self.window_s, 0.01)  # a frame
         _check("data.shift_s", self.shift_s, 0)
-        labels = self.labels
-        if labels is not None and len(labels) < 2:
-            raise ValueError(f"data.labels must name at least two labels, but names {len(labels)}")
-        for label in labels or ():
-            if (labels or []).count(label) > 1:
+        if self.labels is None:
+            return
+        if len(self.labels) < 2:
+            raise ValueError(f"data.labels must name at least two labels, but names {len(self.labels)}")
+        for label in self.labels:
+            if self.labels.count(label) > 1:
                 raise ValueError(f"data.labels names {label} more than once")
 
 

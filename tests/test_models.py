@@ -110,6 +110,19 @@ def classifier() -> Classifier:
     return model.eval()
 
 
+def with_stride(model: Classifier, stride: float) -> Classifier:
+    for name, parameter in model.named_parameters():
+        if name.endswith("stride"):
+            parameter.data.fill_(stride)
+    return model
+
+
+def save(model: Classifier, file: Path) -> None:
+    """As a training checkpoint holds it."""
+    weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"classifier": model.configuration(), "state_dict": weights}, file)
+
+
 def test_classifier_gives_logits_for_every_task() -> None:
     logits = classifier()(noise(5, 16000))
     assert {task: tuple(values.shape) for task, values in logits.items()} == {
@@ -119,13 +132,8 @@ def test_classifier_gives_logits_for_every_task() -> None:
 
 
 def test_saved_classifier_loads_with_its_normalisation_labels_and_strides(tmp_path: Path) -> None:
-    model, x = classifier(), 0.1 * noise(5, 16000)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("stride"):
-                parameter.fill_(1.7)
-    weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"classifier": model.configuration(), "state_dict": weights}, tmp_path / "model.ckpt")
+    model, x = with_stride(classifier(), 1.7), 0.1 * noise(5, 16000)
+    save(model, tmp_path / "model.ckpt")
     loaded = load(tmp_path / "model.ckpt")
     assert not loaded.training
     assert loaded.labels == model.labels
@@ -142,27 +150,15 @@ def test_normalisation_makes_a_louder_corpus_look_the_same_in_training() -> None
 
 def test_a_loaded_classifier_exports_with_its_learned_strides(tmp_path: Path) -> None:
     """Without a forward pass in between: load and eval() read the strides."""
-    model, x = classifier(), 0.1 * noise(3, 16000)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("stride"):
-                parameter.fill_(1.3)
+    model, x = with_stride(classifier(), 1.3), 0.1 * noise(3, 16000)
     expected = model(x)
-    weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"classifier": model.configuration(), "state_dict": weights}, tmp_path / "model.ckpt")
+    save(model, tmp_path / "model.ckpt")
     exported = torch.export.export(load(tmp_path / "model.ckpt"), (x,)).module()
     torch.testing.assert_close(exported(x), expected)
 
 
 def test_loading_leaves_the_random_generator_alone(tmp_path: Path) -> None:
-    model = classifier()
-    torch.save(
-        {
-            "classifier": model.configuration(),
-            "state_dict": {f"classifier.{name}": value for name, value in model.state_dict().items()},
-        },
-        tmp_path / "model.ckpt",
-    )
+    save(classifier(), tmp_path / "model.ckpt")
     before = torch.random.get_rng_state()
     load(tmp_path / "model.ckpt")
     assert torch.equal(torch.random.get_rng_state(), before)

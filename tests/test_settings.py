@@ -3,15 +3,18 @@
 import inspect
 import json
 from dataclasses import asdict
+from typing import get_type_hints
 
 import pytest
 from conftest import RECORDED
 
 from audiostride import LogMel, SeparableCNN
+from audiostride.layers.downsample import Downsampling
 from audiostride.settings import ModelSettings, Recipe
 
 
 def test_settings_and_network_have_the_same_defaults() -> None:
+    assert get_type_hints(ModelSettings)["downsampling"] == Downsampling
     parameters = inspect.signature(SeparableCNN).parameters
     assert asdict(ModelSettings()) == {name: parameter.default for name, parameter in parameters.items()}
 

@@ -116,7 +116,8 @@ def _bin_weights(
         return multiplicity
     stride = torch.as_tensor(stride, dtype=dtype, device=bins.device)
     # Straight through the lower limit: below it the gradient still reaches the parameter.
-    used = stride + (stride.detach().clamp(min=n / (n - 1)) - stride.detach())
+    lowest = usable_stride(n, 1.0, smoothness)
+    used = stride + (stride.detach().clamp(min=lowest) - stride.detach())
     return multiplicity * cutoff_mask(bins.to(dtype), n / (2 * used), smoothness)
 
 

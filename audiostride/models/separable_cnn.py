@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from audiostride.layers.diffstride import DiffStride1d, project_
+from audiostride.layers.diffstride import project_
 from audiostride.layers.downsample import Downsample, Downsampling
 
 
@@ -33,11 +33,7 @@ class SeparableBlock(nn.Module):
             out_channels, out_channels, strides[1], dim=-1, kind=downsampling, smoothness=smoothness
         )
         self.frequency_norm = nn.BatchNorm2d(out_channels)
-        if (
-            shared
-            and isinstance(self.time.pool, DiffStride1d)
-            and isinstance(self.frequency.pool, DiffStride1d)
-        ):
+        if shared and downsampling == "diffstride":
             self.frequency.pool.stride = self.time.pool.stride
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from audiostride.data.module import WindowsModule
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, load, read_checkpoint
-from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, read_config
+from audiostride.recipe import read_config
+from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
 from audiostride.settings import Recipe, TrainingSettings
 from audiostride.training.callbacks import (
     KeepCheckpoint,
@@ -69,7 +70,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     options = _trainer_options(recipe, run)
     data = WindowsModule(recipe.data, recipe.training)
     checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
-    if not resume and _last(run).exists():
+    if not resume and last_checkpoint(run).exists():
         raise UserError(
             f"{run} holds a run already: go on with --resume, or choose another folder with --out"
         )
@@ -98,7 +99,7 @@ def _fit(
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         kept = (
             "go on with --resume (the demo: call it again)"
-            if _last(run).exists()
+            if last_checkpoint(run).exists()
             else "nothing to resume yet"
         )
         raise UserError(f"interrupted at step {trainer.global_step}: {kept}") from error
@@ -207,10 +208,6 @@ def _refused(error: Exception) -> UserError:
 def _callbacks(run: Path, log_every: int) -> list[Callback]:
     last, best = KeepCheckpoint(run, "last"), KeepCheckpoint(run, "best", monitor="valid/accuracy")
     return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), last, best]
-
-
-def _last(run: Path) -> Path:
-    return run / CHECKPOINTS / "last.ckpt"
 
 
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
