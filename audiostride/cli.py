@@ -6,36 +6,84 @@ come at once.
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import audiostride
 from audiostride import recipe as recipes
 from audiostride.analysis.report import Format, render
-from audiostride.corpora import READERS
 from audiostride.errors import UserError
 from audiostride.runs import checkpoint_path
+from audiostride.settings import PrepareSettings
+
+if TYPE_CHECKING:
+    from audiostride.corpora import Dataset
+
+T = TypeVar("T")
 
 
 def prepare(arguments: Sequence[str]) -> None:
     """Read a dataset once, check it, and pack it for training."""
+    from audiostride.corpora import DATASETS
+
     parser = _parser("prepare", prepare)
-    parser.add_argument("corpus", choices=list(READERS), help="Which dataset it is.")
-    parser.add_argument("source", type=str, help="The folder that holds it, unpacked.")
-    parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/CORPUS)")
+    commands = parser.add_subcommands(dest="corpus", metavar="CORPUS", help="Which dataset it is.")
+    for name, dataset in DATASETS.items():
+        commands.add_subcommand(name, _prepare_parser(name, dataset), help=dataset.title)
     args = _parse(parser, arguments)
+    dataset, args = DATASETS[args.corpus], args[args.corpus]
+    settings = _settings(PrepareSettings, args)
+    options = {name: args[name] for name in list(signature(dataset.read).parameters)[1:]}
 
-    from audiostride.data.store import prepare as pack
+    from audiostride.data.prepare import prepare as pack
 
-    out = Path(args.out or f"data/prepared/{args.corpus}")
-    corpus = READERS[args.corpus](Path(args.source))
-    for note in corpus.notes:
+    source = Path(args.source)
+    if dataset.archives and (args.download or args.mirror):
+        from audiostride.corpora.download import download
+
+        download(dataset.title, dataset.licence, dataset.archives, source, args.mirror)
+    corpus = dataset.read(source, **options)
+    out = Path(args.out or f"data/prepared/{corpus.name}")
+    _tell_card(out, pack(corpus, out, settings).card)
+
+
+def _prepare_parser(name: str, dataset: "Dataset") -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"audiostride prepare {name}", description=dataset.title, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("source", type=str, help="Where it lies: see below.")
+    parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/NAME)")
+    if dataset.archives:
+        parser.add_argument("--download", action="store_true", help="Get what is missing in SOURCE first.")
+        parser.add_argument("--mirror", type=str, help="Download from this address instead of the original.")
+    parser.add_class_arguments(PrepareSettings, None)
+    parser.add_function_arguments(dataset.read, None, skip={1})
+    return parser
+
+
+def _tell_card(out: Path, card: dict[str, Any]) -> None:
+    """What a prepared corpus holds, and what someone should know about it."""
+    for note in card["notes"]:
         _tell(f"note: {note}")
-    card = pack(corpus, out).card
-    classes = ", ".join(f"{len(labels)} labels of {task}" for task, labels in card["tasks"].items())
-    _tell(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h, {classes}")
+    if card["problems"]:
+        found = ", ".join(f"{count} × {reason}" for reason, count in card["problems"].items())
+        _tell(f"note: {found} ({card['left_out']} files left out; list: {out / 'problems.csv'})")
+    for task, labels in card["tasks"].items():
+        numbers = [f"{sum(card['counts'][split][task].values())} {split}" for split in card["counts"]]
+        _tell(f"{task}: {len(labels)} labels, recordings: {', '.join(numbers)} (split: {card['split']})")
+    _tell(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h")
+
+
+def _settings(kind: type[T], args: Namespace) -> T:
+    """The settings of a class among parsed arguments."""
+    try:
+        return kind(**{field.name: args[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -57,7 +105,8 @@ def train(arguments: Sequence[str]) -> None:
 
     from audiostride.data.store import open_store
 
-    open_store(Path(chosen.data.corpus))  # a wrong folder is told before torch is imported
+    for corpus in chosen.data.corpora:
+        open_store(Path(corpus))  # a wrong folder is told before torch is imported
 
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -77,7 +126,8 @@ def test(arguments: Sequence[str]) -> None:
         "--split", type=Literal["test", "valid", "train"], default="test", help="Of the corpus."
     )
     parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the run.")
-    parser.add_argument("--corpus", type=str, help="A prepared corpus. (default: the run's own)")
+    parser.add_argument("--corpus", type=str, nargs="+", help="Prepared corpora. (default: the run's own)")
+    parser.add_argument("--confusion", type=str, help="Folder for a confusion matrix per task, as CSV.")
     _add_format(parser)
     args = _parse(parser, arguments)
 
@@ -85,9 +135,10 @@ def test(arguments: Sequence[str]) -> None:
     recipes.read_config(Path(args.run))
     checkpoint_path(Path(args.run), args.checkpoint)
 
-    from audiostride.training.run import evaluate
+    from audiostride.training.evaluation import evaluate
 
-    _print(evaluate(Path(args.run), args.split, args.checkpoint, args.corpus), args.format)
+    confusion = Path(args.confusion) if args.confusion else None
+    _print(evaluate(Path(args.run), args.split, args.checkpoint, args.corpus, confusion), args.format)
 
 
 def strides(arguments: Sequence[str]) -> None:
@@ -113,14 +164,14 @@ def strides(arguments: Sequence[str]) -> None:
 
 
 def demo(arguments: Sequence[str]) -> None:
-    """Speak a small corpus with eSpeak NG, train a DiffStride model on it, test it, show its strides."""
+    """Make five small tasks, train one DiffStride model on them, test it, show its strides."""
     parser = _parser("demo", demo)
-    parser.add_argument("--folder", type=str, default="data/demo", help="For the corpus.")
+    parser.add_argument("--folder", type=str, default="data/demo", help="For the corpora.")
     parser.add_argument("--out", type=str, default="runs/demo", help="Folder of the run.")
     _add_format(parser)
     args = _parse(parser, arguments)
 
-    from audiostride.demo import run_demo
+    from audiostride.demo.run import run_demo
 
     run_demo(Path(args.folder), Path(args.out), args.format)
 

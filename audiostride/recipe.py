@@ -1,4 +1,4 @@
-"""Recipes: YAML files with what differs from the paper's defaults, possibly over another recipe (`base`)."""
+"""Recipes: YAML files with what differs from the paper's defaults, possibly over others (`base`)."""
 
 import difflib
 import re
@@ -66,7 +66,7 @@ def find(name: str) -> Path:
 def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings in a recipe file, on top of those of its `base`: a file beside it, or a recipe's name.
 
-    `above` are the recipes that led here by their bases.
+    Of a list of bases each stands on top of those before it. `above` are the recipes that led here.
 
     Raises:
         UserError: where it cannot be read, or has a key that is no setting.
@@ -79,14 +79,16 @@ def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise UserError(f"the recipe {path} must hold settings, as in 'training: {{steps: 1000}}'")
-    base = settings.pop("base", None)
+    bases = settings.pop("base", None) or []
     _check_keys(settings, Recipe, path)
-    if base is None:
-        return settings
     if path.resolve() in above:
         raise UserError(f"{path} is its own base: a recipe must stand on another")
-    beside = path.parent / str(base)
-    return _merge(read(beside if beside.is_file() else find(str(base)), (*above, path.resolve())), settings)
+    below: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        beside = path.parent / str(base)
+        file = beside if beside.is_file() else find(str(base))
+        below = _merge(below, read(file, (*above, path.resolve())))
+    return _merge(below, settings)
 
 
 def build(settings: dict[str, Any], source: Path) -> Recipe:

@@ -1,4 +1,5 @@
-"""The settings of a recipe. Each default is the paper's; each comment below a field is its help text.
+"""The settings of a recipe, and of `prepare`. Each default of a recipe is the paper's; each comment below a
+field is its help text.
 
 Kept free of torch, so that the command line can read and check a recipe at once.
 """
@@ -11,6 +12,11 @@ from typing import Any, Literal
 def _check(name: str, value: float, at_least: float) -> None:
     if not at_least <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number, at least {at_least:g}, but is {value:g}")
+
+
+def _check_share(name: str, value: float, most: float = 0.5) -> None:
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} must be from 0 to {most:g}, but is {value:g}")
 
 
 @dataclass
@@ -54,25 +60,96 @@ class ModelSettings:
 class DataSettings:
     """What to train on, and which stretches of sound make a batch."""
 
-    corpus: str = "data/prepared/speech_commands"
-    """Folder of a prepared corpus (audiostride prepare)."""
-    labels: list[str] | None = None
-    """Train and test on these labels only; by default on all of the corpus."""
+    corpus: list[str] | str = "data/prepared/speech_commands"
+    """Folder of a prepared corpus (audiostride prepare), or several; --data.corpus+ FOLDER adds one."""
+    tasks: list[str] | str | None = None
+    """Train these tasks only; by default all of the corpora."""
+    leave_out: list[str] | str | None = None
+    """Train without these tasks."""
+    labels: dict[str, list[str]] | list[str] | None = None
+    """Train and test on these labels only: of the one task, or from task to labels; by default on all."""
+    sampling: Literal["uniform", "proportional"] | dict[str, float] = "uniform"
+    """Shares of the tasks in a batch: all the same, by their numbers of recordings, or a weight each (1 where
+    not named)."""
+    holdout: float = 0.1
+    """Share of the training recordings that validates in a corpus that has none to validate; groups stay
+    whole. With 0 all of them train, and the last checkpoint counts as the best."""
     window_s: float = 1.0
     """Length of a window in seconds."""
-    shift_s: float = 0.0
-    """In training, let a window reach this many seconds over either end of its recording."""
+    workers: int = 0
+    """Processes that load batches ahead, for a corpus larger than memory; 0 is quickest for others."""
 
     def __post_init__(self) -> None:
         _check("data.window_s", self.window_s, 0.01)  # a frame
-        _check("data.shift_s", self.shift_s, 0)
-        if self.labels is None:
-            return
-        if len(self.labels) < 2:
-            raise ValueError(f"data.labels must name at least two labels, but names {len(self.labels)}")
-        for label in self.labels:
-            if self.labels.count(label) > 1:
-                raise ValueError(f"data.labels names {label} more than once")
+        _check("data.workers", self.workers, 0)
+        _check_share("data.holdout", self.holdout)
+        if not self.corpora:
+            raise ValueError("data.corpus names no corpus")
+        for task, weight in self.sampling.items() if isinstance(self.sampling, dict) else ():
+            _check(f"data.sampling of {task}", weight, 0)
+        if isinstance(self.labels, dict):
+            for task, labels in self.labels.items():
+                _check_labels(f"data.labels of {task}", labels)
+        elif self.labels is not None:
+            _check_labels("data.labels", self.labels)
+
+    @property
+    def corpora(self) -> list[str]:
+        return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
+
+
+def _check_labels(name: str, labels: list[str]) -> None:
+    if len(labels) < 2:
+        raise ValueError(f"{name} must name at least two labels, but names {len(labels)}")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"{name} names {label} more than once")
+
+
+@dataclass
+class AugmentationSettings:
+    """Changes to training windows: by default none, as in the paper."""
+
+    shift_s: float = 0.0
+    """Shift in time: let a window reach this many seconds over either end of its recording."""
+    gain_db: float = 0.0
+    """Change the level by up to so many decibels, up or down."""
+    noise: str | None = None
+    """Add noise from a prepared corpus, or a folder such as Speech Commands' _background_noise_."""
+    noise_snr_db: tuple[float, float] = (0.0, 30.0)
+    """Lowest and highest level of a window above its noise, in decibels."""
+    noise_share: float = 0.5
+    """Share of the windows that noise is added to."""
+    time_masks: int = 0
+    """Cover this many stretches of each spectrogram (SpecAugment)."""
+    time_mask_s: float = 0.1
+    """Longest stretch in seconds."""
+    frequency_masks: int = 0
+    """Cover this many bands of mel channels of each spectrogram (SpecAugment)."""
+    frequency_mask_channels: int = 8
+    """Widest band in mel channels."""
+    mixup: float = 0.0
+    """Mix windows in pairs, with weights from a beta distribution of this α; usual are 0.1 to 0.4."""
+
+    def __post_init__(self) -> None:
+        for name in ("shift_s", "gain_db", "time_masks", "time_mask_s", "frequency_masks", "mixup"):
+            _check(f"augmentation.{name}", getattr(self, name), 0)
+        _check("augmentation.frequency_mask_channels", self.frequency_mask_channels, 1)
+        _check_share("augmentation.noise_share", self.noise_share, most=1)
+        low, high = self.noise_snr_db
+        self.noise_snr_db = (low, high)
+        for edge in (low, high):
+            _check("augmentation.noise_snr_db", edge, -200)
+        if low > high:
+            raise ValueError(
+                f"augmentation.noise_snr_db must be lowest and highest, but is {low:g}, {high:g}"
+            )
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn besides the places of the windows."""
+        wanted = (self.gain_db, self.noise, self.time_masks, self.frequency_masks, self.mixup)
+        return any(wanted)
 
 
 @dataclass
@@ -89,6 +166,8 @@ class TrainingSettings:
     """Adam's learning rate for the strides, by default the weights'. With a small one they hardly move."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Keep the learning rates, or let them rise for 30 % of the steps and fall to zero (Smith 2018)."""
+    task_weights: dict[str, float] = field(default_factory=dict)
+    """Weight of each task's loss; 1 for those not named."""
     complexity: float = 0.0
     """Weight λ of the cost regulariser J (paper eq. 6), which makes strides grow."""
     validate_every: int = 2000
@@ -103,6 +182,8 @@ class TrainingSettings:
             _check(f"training.{name}", getattr(self, name), 0)
         if self.stride_learning_rate is not None:
             _check("training.stride_learning_rate", self.stride_learning_rate, 0)
+        for task, weight in self.task_weights.items():
+            _check(f"training.task_weights of {task}", weight, 0)
         if self.seed >= 2**32:
             raise ValueError(f"training.seed must be below 2 ** 32, but is {self.seed}")
 
@@ -114,5 +195,25 @@ class Recipe:
     model: ModelSettings = field(default_factory=ModelSettings)
     data: DataSettings = field(default_factory=DataSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     trainer: dict[str, Any] = field(default_factory=dict)
     """Arguments of Lightning's Trainer, for instance --trainer.devices 2."""
+
+
+@dataclass
+class PrepareSettings:
+    """How sound files become a prepared corpus."""
+
+    bad: float = 1.0
+    """Percent of the files that may be unusable; more is an error."""
+    longest: float = 3600.0
+    """Length in seconds above which a file counts as unusable."""
+    workers: int | None = None
+    """Processes; by default all cores, or fewer for a small corpus."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bad <= 100:
+            raise ValueError(f"--bad is a percentage from 0 to 100, but is {self.bad:g}")
+        _check("--longest", self.longest, 0)
+        if self.workers is not None:
+            _check("--workers", self.workers, 1)

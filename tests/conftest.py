@@ -10,7 +10,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiostride.corpora import speech_commands
-from audiostride.data.store import Store, prepare
+from audiostride.data.prepare import prepare
+from audiostride.data.store import Store
 
 RECORDED = Path(__file__).parents[2] / "shared" / "corpora"
 WORDS = ("yes", "no", "stop")

@@ -12,8 +12,8 @@ import yaml
 
 from audiostride import recipe as recipes
 from audiostride.cli import COMMANDS, main
-from audiostride.corpora.spoken import SpokenSettings
-from audiostride.demo import run_demo
+from audiostride.demo.run import run_demo
+from audiostride.demo.spoken import SpokenSettings
 from audiostride.errors import UserError
 from audiostride.settings import Recipe
 

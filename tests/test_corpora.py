@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from audiostride.corpora import speech_commands
-from audiostride.corpora.spoken import SpokenSettings, speak_corpus
+from audiostride.demo.spoken import SpokenSettings, speak_corpus
 from audiostride.errors import UserError
 
 
@@ -115,7 +115,7 @@ def test_spoken_corpus_is_the_same_in_every_process(tmp_path: Path) -> None:
     """Not twice in one: eSpeak NG keeps the state of its oscillators."""
     for name in "ab":
         code = (
-            "import sys; from pathlib import Path; from audiostride.corpora.spoken import *; "
+            "import sys; from pathlib import Path; from audiostride.demo.spoken import *; "
             "speak_corpus(Path(sys.argv[1]), SpokenSettings(words=('yes',), speakers=2, takes=1))"
         )
         subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True)

@@ -12,7 +12,8 @@ import soundfile
 
 from audiostride.corpora import speech_commands
 from audiostride.corpora.base import Corpus, Recording
-from audiostride.data.store import Store, open_store, prepare
+from audiostride.data.prepare import prepare
+from audiostride.data.store import Store, open_store
 from audiostride.data.windows import EvaluationWindows, TrainingWindows, select
 from audiostride.errors import UserError
 
@@ -29,7 +30,7 @@ def counting_store(folder: Path, lengths: list[int], split: str = "train") -> St
         soundfile.write(folder / "source" / f"{number}.wav", samples, 16000, subtype="PCM_16")
         recordings.append(Recording(f"{number}.wav", split, {"task": "ab"[number % 2]}))
     return prepare(
-        Corpus("counting", folder / "source", 16000, {"task": ["a", "b"]}, recordings), folder / "out"
+        Corpus("counting", folder / "source", "official", {"task": ["a", "b"]}, recordings), folder / "out"
     )
 
 

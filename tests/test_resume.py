@@ -11,7 +11,8 @@ import torch
 from tiny_run import assert_same, metrics, tiny, weights, without_time
 
 from audiostride.corpora import speech_commands
-from audiostride.data.store import Store, prepare
+from audiostride.data.prepare import prepare
+from audiostride.data.store import Store
 from audiostride.data.windows import Batch
 from audiostride.errors import UserError
 from audiostride.recipe import read_config
@@ -109,7 +110,7 @@ def test_progress_bar_can_be_switched_off(
     recipe = tiny(store)
     recipe.trainer = {"enable_progress_bar": False}
     train(recipe, tmp_path / "run")
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2  # what is trained, on what
     assert metrics(tmp_path / "run")[-1]["step"] == 6
 
 

@@ -35,7 +35,7 @@ def test_defaults_are_the_paper_s() -> None:
         training["batch_size"],
     )
     assert (recipe.training.schedule, recipe.training.complexity) == ("constant", 0)
-    assert (recipe.data.window_s, recipe.data.shift_s) == (training["window_s"], 0)
+    assert (recipe.data.window_s, recipe.augmentation.shift_s) == (training["window_s"], 0)
     frontend, ours = facts["frontend"], LogMel()
     assert (ours.sample_rate, ours.mel_channels) == (frontend["sample_rate_hz"], frontend["mel_channels"])
     assert ours.hop * 1000 == frontend["hop_ms"] * ours.sample_rate

@@ -22,8 +22,9 @@ from audiostride.data.windows import EvaluationWindows, select
 from audiostride.layers import complexity
 from audiostride.recipe import read_config
 from audiostride.settings import DataSettings, ModelSettings, TrainingSettings
+from audiostride.training.evaluation import evaluate
 from audiostride.training.module import ClassifierTraining
-from audiostride.training.run import evaluate, train
+from audiostride.training.run import train
 
 TASK = "speech_commands"
 

@@ -1,8 +1,15 @@
 """The datasets that can be prepared, one file each."""
 
-from audiostride.corpora import speech_commands
-from audiostride.corpora.base import Corpus, Reader, Recording
+from audiostride.corpora import acoustic_scenes, birdsong, folder, nsynth, speech_commands, table
+from audiostride.corpora.base import Corpus, Dataset, Problem, Recording
 
-READERS: dict[str, Reader] = {"speech_commands": speech_commands.read}
+DATASETS: dict[str, Dataset] = {
+    "speech_commands": speech_commands.DATASET,
+    "nsynth": nsynth.DATASET,
+    "birdsong": birdsong.DATASET,
+    "acoustic_scenes": acoustic_scenes.DATASET,
+    "folder": folder.DATASET,
+    "csv": table.DATASET,
+}
 
-__all__ = ["READERS", "Corpus", "Reader", "Recording"]
+__all__ = ["DATASETS", "Corpus", "Dataset", "Problem", "Recording"]

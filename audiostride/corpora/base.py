@@ -1,10 +1,24 @@
-"""What every dataset reader gives: recordings with labels and splits, without touching their sound."""
+"""What a dataset is to audiostride: recordings with labels and splits, found without touching their sound.
 
-from collections.abc import Callable
+A new dataset is one file with a `read` function and a `Dataset` that names it, added to `DATASETS` in
+`audiostride.corpora`. `read` takes the dataset's folder and returns a `Corpus`; what else it takes, with a
+type and a default, becomes an option of `audiostride prepare NAME`, and its docstring the help.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiostride.corpora.download import Archive
+from audiostride.errors import UserError
+
 SPLITS = ("train", "valid", "test")
+
+# What libsndfile reads, but for files without a header.
+SOUND_SUFFIXES = frozenset(
+    ".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .snd .caf .w64 .rf64".split()
+)
 
 
 @dataclass(frozen=True)
@@ -12,14 +26,31 @@ class Recording:
     """One sound file of a dataset.
 
     Attributes:
-        path: of the file, relative to the dataset's folder, with forward slashes.
+        path: of the file, relative to the dataset's folder, with forward slashes; or absolute.
         split: one of `SPLITS`.
         labels: from task to label; a task may be missing.
+        group: what must stay on one side of a split, such as a speaker or a site; by default the recording.
     """
 
     path: str
     split: str
     labels: dict[str, str]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one file of a dataset, or with a row about it.
+
+    Attributes:
+        path: of the file, as in `Recording`.
+        reason: in the same words for all that share it, such as "row without its file".
+        detail: what is particular to this one, or nothing.
+    """
+
+    path: str
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,18 +60,80 @@ class Corpus:
     Attributes:
         name: as given to `audiostride prepare`.
         folder: that holds it.
-        sample_rate: in Hz, of every recording.
+        split: where the splits come from: "official", "paper", or words to that effect.
         tasks: from task to its labels in the order of the logits.
         recordings: in a fixed order.
-        notes: one sentence each on what a user should know about this copy, such as files missing from it.
+        notes: one sentence each on what a user should know about this copy.
+        problems: of single rows and files, such as a row without its file.
     """
 
     name: str
     folder: Path
-    sample_rate: int
+    split: str
     tasks: dict[str, list[str]]
     recordings: list[Recording]
     notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
-Reader = Callable[[Path], Corpus]
+@dataclass(frozen=True)
+class Dataset:
+    """How a dataset is got and read.
+
+    Attributes:
+        title: its full name.
+        read: from its folder, and options of its own, to a `Corpus`; raises `UserError`.
+        licence: in one line, shown before a download.
+        archives: to download, or none.
+    """
+
+    title: str
+    read: Callable[..., Corpus]
+    licence: str = ""
+    archives: tuple[Archive, ...] = ()
+
+
+def check_folder(folder: Path, remedy: str) -> None:
+    """Raise `UserError` where a folder is missing or empty; `remedy` says what to do about it."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: {remedy}")
+    if not any(folder.iterdir()):
+        raise UserError(f"the folder {folder} is empty: {remedy}")
+
+
+def read_text(path: Path) -> str:
+    """A metadata file, with or without a byte order mark.
+
+    Raises:
+        UserError: where it is missing or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text: save it as UTF-8, or unpack it again") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): unpack it again") from error
+
+
+def sound_files(folder: Path, suffixes: frozenset[str] = SOUND_SUFFIXES) -> Iterator[str]:
+    """Paths of the sound files below a folder, relative to it, sorted, with forward slashes.
+
+    Hidden files and folders are passed over, linked folders are entered once.
+    """
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(here))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(Path(here, name)) not in seen
+        )
+        inside = Path(here).relative_to(folder)
+        for name in sorted(names):
+            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
+                yield (inside / name).as_posix()
+
+
+def without_row(files: Iterable[str], rows: set[str]) -> tuple[Problem, ...]:
+    """The files that no row of the metadata speaks of."""
+    return tuple(Problem(path, "file without its row") for path in files if path not in rows)

@@ -1,5 +1,5 @@
 """Speech Commands v0.01 and v0.02 (Warden, "Speech Commands: a dataset for limited-vocabulary speech
-recognition", 2018): one word per recording, CC BY 4.0.
+recognition", 2018): one word per recording.
 
     WORD/SPEAKER_nohash_N.wav                    16 kHz, mono, at most one second
     _background_noise_/*.wav                     minutes of noise, no word
@@ -8,66 +8,92 @@ recognition", 2018): one word per recording, CC BY 4.0.
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from audiostride.corpora.base import Corpus, Recording
+from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, read_text
+from audiostride.corpora.download import Archive
+from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
 
 TASK = "speech_commands"
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
+WORDS = frozenset(
+    "backward bed bird cat dog down eight five follow forward four go happy house learn left marvin nine no "
+    "off on one right seven sheila six stop three tree two up visual wow yes zero".split()
+)
+# The paper's table A.1 for training and test, of the 105,829 recordings of v0.02.
+PAPER = {"train": 84771, "valid": 10358, "test": 10700}
+ARCHIVE = "speech_commands_v0.02.tar.gz"
 
 
-def read(folder: Path) -> Corpus:
-    """Find the words and recordings in `folder`; a folder that starts with "_" or "." is no word.
+def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corpus:
+    """Find the words and recordings; a folder whose name begins with "_" or "." is no word.
+
+    Args:
+        folder: that holds one folder per word, and the two lists.
+        split: "official" is by speaker, from the two lists; "paper" by the hash of each recording's name, in
+            the proportions of the paper's table A.1.
 
     Raises:
         UserError: where the folder is missing or empty, or is not Speech Commands.
     """
-    _check_layout(folder)
-    split_of = {path: split for split, name in LISTS.items() for path in _read_list(folder / name)}
+    check_folder(folder, f"unpack {ARCHIVE} there, or run with --download")
+    lists = {name: _read_list(folder, file) for name, file in LISTS.items()}
     words = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(("_", ".")))
     files = {word: _wav_files(folder / word) for word in words}
-    recordings = [
-        Recording(path, split_of.get(path, "train"), {TASK: word})
-        for word, names in files.items()
-        for path in (f"{word}/{name}" for name in names)
-    ]
-    if not recordings:
+    word_of = {f"{word}/{name}": word for word, names in files.items() for name in names}
+    if not word_of:
         raise _unlike(folder, "its folders hold no .wav file")
-    missing = len(split_of.keys() - {recording.path for recording in recordings})
-    notes = (
-        [f"{missing} of the recordings in {' and '.join(LISTS.values())} are not in {folder}"]
-        if missing
-        else []
-    )
+    if split == "official":
+        listed = {path: name for name, paths in lists.items() for path in paths}
+        splits = [listed.get(path, "train") for path in word_of]
+    else:
+        splits = by_name(list(word_of), PAPER)
+    recordings = [
+        Recording(path, name, {TASK: word}, path.split("/")[1].split("_nohash_")[0])
+        for (path, word), name in zip(word_of.items(), splits, strict=True)
+    ]
+    problems = [
+        Problem(path, "row without its file", LISTS[name])
+        for name, paths in lists.items()
+        for path in paths
+        if path not in word_of
+    ]
     labels = [word for word in words if files[word]]
-    return Corpus("speech_commands", folder, 16000, {TASK: labels}, recordings, tuple(notes))
+    foreign = [word for word in labels if word not in WORDS]
+    notes = (f"words that Speech Commands does not have: {', '.join(foreign)}",) if foreign else ()
+    return Corpus("speech_commands", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
 
 
-def _check_layout(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: unpack speech_commands_v0.02.tar.gz there")
-    if not any(folder.iterdir()):
-        raise UserError(f"the folder {folder} is empty: unpack speech_commands_v0.02.tar.gz there")
-    for name in LISTS.values():
-        if not (folder / name).is_file():
-            raise _unlike(folder, f"{name} is missing")
+def _read_list(folder: Path, name: str) -> list[str]:
+    if not (folder / name).is_file():
+        raise _unlike(folder, f"{name} is missing")
+    lines = read_text(folder / name).splitlines()
+    return [line.strip().removeprefix("./") for line in lines if line.strip()]
 
 
 def _unlike(folder: Path, reason: str) -> UserError:
     return UserError(
         f"{folder} is not Speech Commands, {reason}: give the folder that holds validation_list.txt, "
-        "testing_list.txt and one folder of .wav files per word"
+        "testing_list.txt and one folder of .wav files per word, or run with --download"
     )
-
-
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise _unlike(path.parent, f"{path.name} is no text") from error
-    return [line.strip().removeprefix("./") for line in lines if line.strip()]
 
 
 def _wav_files(folder: Path) -> list[str]:
     names = (entry.name for entry in os.scandir(folder))
     return sorted(name for name in names if name.lower().endswith(".wav") and not name.startswith("."))
+
+
+DATASET = Dataset(
+    "Speech Commands v0.02",
+    read,
+    "CC BY 4.0",
+    (
+        Archive(
+            f"http://download.tensorflow.org/data/{ARCHIVE}",
+            ARCHIVE,
+            size=2428923189,
+            checksum="sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        ),
+    ),
+)

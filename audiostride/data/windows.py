@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypedDict
+from functools import cached_property, lru_cache
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from audiostride.corpora.base import SPLITS
+from audiostride.corpora.splits import held_out
+from audiostride.data.augmentation import Augmentation
+from audiostride.data.cutting import Sounds
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 
@@ -22,119 +25,207 @@ class Batch(TypedDict):
     waveform: (windows, samples), int16.
     labels: from task to (windows,), −1 where a window has no label for the task.
     recording: (windows,), which recording of the selection each window was cut from.
+    draws: in training, what chance has chosen for the augmentation; see `audiostride.data.augmentation`.
     """
 
     waveform: Tensor
     labels: dict[str, Tensor]
     recording: Tensor
+    draws: NotRequired[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The recordings of one split that carry one of the wanted labels.
+    """The recordings of one split, from one prepared corpus or several, with a label of the wanted ones.
 
     Attributes:
-        store: that holds them.
-        recordings: their positions in the store.
+        stores: that hold them.
+        store_of: (recordings,), which store holds a recording.
+        recordings: (recordings,), its position there.
         labels: from task to (recordings,), index into the wanted labels, −1 for none.
     """
 
-    store: Store
+    stores: tuple[Store, ...]
+    store_of: NDArray[np.int64]
     recordings: NDArray[np.int64]
     labels: dict[str, NDArray[np.int64]]
 
+    @cached_property
+    def sounds(self) -> Sounds:
+        begins, ends = np.zeros((2, len(self.recordings)), dtype=np.int64)
+        for number, store in enumerate(self.stores):
+            here = self.store_of == number
+            begins[here] = store.starts[self.recordings[here]]
+            ends[here] = store.starts[self.recordings[here] + 1]
+        maps = tuple(np.asarray(store.waveforms) for store in self.stores)
+        return Sounds(maps, self.store_of, begins, ends)
+
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.diff(self.store.starts)[self.recordings]
+        return self.sounds.lengths
+
+    def labelled(self, task: str) -> int:
+        """How many recordings have a label for the task."""
+        return int((self.labels[task] >= 0).sum())
 
     def cut(self, chosen: NDArray[np.int64], begins: NDArray[np.int64], length: int) -> Batch:
-        """Cut one window from each chosen recording; `begins` counts from its first sample.
-
-        What lies outside the recording is silence.
-        """
-        waveform = np.zeros((len(chosen), length), dtype=np.int16)
-        samples = np.asarray(self.store.waveforms)  # slicing a plain array is quicker
-        where = self.recordings[chosen]
-        firsts, ends = self.store.starts[where], self.store.starts[where + 1]
-        opens = np.clip(firsts + begins, firsts, ends)
-        closes = np.clip(firsts + begins + length, firsts, ends)
-        for row, source, target, size in zip(
-            waveform, opens, opens - firsts - begins, closes - opens, strict=True
-        ):
-            row[target : target + size] = samples[source : source + size]
+        """Cut one window from each chosen recording; see `Sounds.cut`."""
         return {
-            "waveform": torch.from_numpy(waveform),
+            "waveform": self.sounds.cut(chosen, begins, length),
             "labels": {task: torch.from_numpy(labels[chosen]) for task, labels in self.labels.items()},
             "recording": torch.from_numpy(chosen),
         }
 
 
-def select(store: Store, split: str, labels: Mapping[str, Sequence[str]]) -> Selection:
+def select(
+    stores: Store | Sequence[Store], split: str, labels: Mapping[str, Sequence[str]], holdout: float = 0.0
+) -> Selection:
     """The recordings of a split with one of the given labels for at least one task.
 
     Args:
-        store: the prepared corpus.
+        stores: one prepared corpus or several.
         split: "train", "valid" or "test".
         labels: from task to the wanted labels, whose order gives their numbers.
+        holdout: share of the training recordings that validates in a corpus without validation recordings.
 
     Raises:
-        UserError: for a task or label that the corpus does not have, or if no recording is left.
+        UserError: for a task or label that no corpus has.
     """
+    stores = (stores,) if isinstance(stores, Store) else tuple(stores)
+    _check_labels(stores, labels)
+    parts = [_select_one(store, split, labels, holdout) for store in stores]
+    return Selection(
+        stores,
+        np.repeat(np.arange(len(stores)), [len(recordings) for recordings, _ in parts]),
+        np.concatenate([recordings for recordings, _ in parts]),
+        {task: np.concatenate([numbers[task] for _, numbers in parts]) for task in labels},
+    )
+
+
+def _select_one(
+    store: Store, split: str, labels: Mapping[str, Sequence[str]], holdout: float
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    """Positions of the recordings in one store, and their numbers of each label."""
     numbers = {}
     for task, wanted in labels.items():
-        known = store.tasks.get(task)
+        known = store.tasks.get(task, [])
+        place = {label: number for number, label in enumerate(wanted)}
+        renumber = np.array([*(place.get(label, -1) for label in known), -1])
+        numbers[task] = renumber[store.labels.get(task, np.full(len(store.splits), -1))]
+    carries = np.any([n >= 0 for n in numbers.values()], axis=0)
+    recordings = np.flatnonzero(carries & (_splits(store, holdout) == SPLITS.index(split)))
+    return recordings, {task: n[recordings] for task, n in numbers.items()}
+
+
+def _splits(store: Store, holdout: float) -> NDArray[np.int8]:
+    """The split of each recording, some of training held out to validate where none does."""
+    train, valid = SPLITS.index("train"), SPLITS.index("valid")
+    if (store.splits == valid).any():
+        return store.splits
+    trains = np.flatnonzero(store.splits == train)
+    strata = next(iter(store.labels.values()))[trains]
+    splits = store.splits.copy()
+    splits[trains[held_out(store.groups[trains], strata, holdout)]] = valid
+    return splits
+
+
+def _check_labels(stores: Sequence[Store], labels: Mapping[str, Sequence[str]]) -> None:
+    where = " and ".join(str(store.folder) for store in stores)
+    for task, wanted in labels.items():
+        known = known_labels(stores).get(task)
         if known is None:
-            raise UserError(f"{store.folder} has no task {task}: it has {', '.join(store.tasks)}")
+            raise UserError(f"{where} has no task {task}: there are {', '.join(known_labels(stores))}")
         unknown = [label for label in wanted if label not in known]
         if unknown:
-            raise UserError(f"{store.folder} has no label {unknown[0]} for {task}: it has {', '.join(known)}")
-        renumber = np.array([*(wanted.index(k) if k in wanted else -1 for k in known), -1])
-        numbers[task] = renumber[store.labels[task]]
-    carries = np.any([n >= 0 for n in numbers.values()], axis=0)
-    recordings = np.flatnonzero((store.splits == SPLITS.index(split)) & carries)
-    if len(recordings) == 0:
-        raise UserError(f"{store.folder} has no {split} recordings with the labels that are asked for")
-    return Selection(store, recordings, {task: n[recordings] for task, n in numbers.items()})
+            raise UserError(f"{where} has no label {unknown[0]} for {task}: it has {', '.join(known)}")
+
+
+def known_labels(stores: Sequence[Store]) -> dict[str, list[str]]:
+    """From every task of some corpora to its labels; of a task in several, those of all."""
+    labels: dict[str, list[str]] = {}
+    for store in stores:
+        for task, names in store.tasks.items():
+            labels[task] = list(dict.fromkeys([*labels.get(task, []), *names]))
+    return labels
 
 
 class TrainingWindows(Dataset[Batch]):
     """Item k is batch k of training, without end: a window from each of the next recordings, shuffled.
 
-    A window lies anywhere inside its recording; a shorter recording lies anywhere inside its window.
+    Tasks take turns in a fixed pattern that comes as near to their shares as a few thousand windows allow; a
+    window has all the labels of its recording, whichever task it was drawn for. A window lies anywhere inside
+    its recording; a shorter recording lies anywhere inside its window.
 
     Args:
-        selection: recordings to draw from, each once before any comes again.
+        selection: recordings to draw from; those of a task each once before any comes again.
         batch_size: windows per batch.
         window: samples per window.
         shift: samples by which a window may reach over either end of its recording.
         seed: of the order and of the windows.
+        shares: from task to its share of the windows, in any unit; by default the same for all.
+        augmentation: of the windows, or none.
     """
 
     def __init__(
-        self, selection: Selection, batch_size: int, window: int, shift: int = 0, seed: int = 0
+        self,
+        selection: Selection,
+        batch_size: int,
+        window: int,
+        shift: int = 0,
+        seed: int = 0,
+        shares: Mapping[str, float] | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.selection, self.batch_size = selection, batch_size
         self.window, self.shift, self.seed = window, shift, seed
+        self.augmentation = augmentation
+        shares = shares or dict.fromkeys(selection.labels, 1.0)
+        tasks = [task for task in selection.labels if shares.get(task, 0) > 0]
+        self.pools = [np.flatnonzero(selection.labels[task] >= 0) for task in tasks]
+        self.turns, self.places, self.counts = _pattern(np.array([shares[task] for task in tasks]))
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._chosen(number)
         spare = self.selection.lengths[chosen] - self.window
         first, last = np.minimum(spare, 0) - self.shift, np.maximum(spare, 0) + self.shift
         begins = np.random.default_rng((self.seed, 1, number)).integers(first, last, endpoint=True)
-        return self.selection.cut(chosen, begins, self.window)
+        batch = self.selection.cut(chosen, begins, self.window)
+        if self.augmentation:
+            rng = np.random.default_rng((self.seed, 2, number))
+            batch["draws"] = self.augmentation.draw(rng, self.batch_size, self.window)
+        return batch
 
     def _chosen(self, number: int) -> NDArray[np.int64]:
-        count = len(self.selection.recordings)
+        """The recordings of batch `number`."""
         positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-        epochs = range(positions[0] // count, positions[-1] // count + 1)
-        orders = [_shuffled(self.seed, epoch, count) for epoch in epochs]
-        return np.concatenate(orders)[positions - epochs[0] * count]
+        rounds, steps = np.divmod(positions, len(self.turns))
+        chosen = np.empty(self.batch_size, dtype=np.int64)
+        for task, pool in enumerate(self.pools):
+            rows = np.flatnonzero(self.turns[steps] == task)
+            # The how-manieth window of the task each row is, since the start of the run.
+            ordinals = rounds[rows] * self.counts[task] + self.places[steps[rows]]
+            epochs, places = np.divmod(ordinals, len(pool))
+            for epoch in np.unique(epochs).tolist():
+                order = _shuffled(self.seed, epoch, task, len(pool))
+                chosen[rows[epochs == epoch]] = pool[order[places[epochs == epoch]]]
+        return chosen
 
 
-@lru_cache(maxsize=4)
-def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The order of an epoch; kept, since all batches of the epoch ask for it."""
-    return np.random.default_rng((seed, 0, epoch)).permutation(count)
+def _pattern(shares: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Turns of tasks, spread evenly: whose each step is, its how-manieth of them, and how many each has."""
+    counts = np.maximum(1, np.rint(4096 * shares / shares.sum())).astype(np.int64)
+    if (shares == shares[0]).all():
+        counts[:] = 1
+    tasks = np.repeat(np.arange(len(counts)), counts)
+    places = np.concatenate([np.arange(count) for count in counts])
+    order = np.argsort((places + 0.5) / counts[tasks], kind="stable")
+    return tasks[order], places[order], counts
+
+
+@lru_cache(maxsize=32)
+def _shuffled(seed: int, epoch: int, task: int, count: int) -> NDArray[np.int64]:
+    """The order of an epoch of a task; kept, since all batches of the epoch ask for it."""
+    return np.random.default_rng((seed, 0, epoch, task)).permutation(count)
 
 
 class EvaluationWindows(Dataset[Batch]):

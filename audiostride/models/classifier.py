@@ -51,18 +51,27 @@ class Classifier(nn.Module):
         self.sample_rate = self.frontend.sample_rate
         self.normalise = nn.BatchNorm1d(self.frontend.mel_channels, affine=False)
         self.trunk = SeparableCNN(**asdict(self.settings))
-        self.heads = nn.ModuleDict(
-            {task: nn.Linear(self.trunk.embedding_size, len(names)) for task, names in self.labels.items()}
+        # In the order of `labels`: a ModuleDict would not take every name that a task may have.
+        self.heads = nn.ModuleList(
+            nn.Linear(self.trunk.embedding_size, len(names)) for names in self.labels.values()
         )
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        embedding = self.embed(waveform)
-        return {task: head(embedding) for task, head in self.heads.items()}
+        return self.classify(self.spectrogram(waveform))
 
     def embed(self, waveform: Tensor) -> Tensor:
         """(batch, samples) to the trunk's embeddings (batch, channels[-1])."""
+        return self.trunk(self.spectrogram(waveform).unsqueeze(1))
+
+    def spectrogram(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) to normalised log-mel spectrograms (batch, time, mel)."""
         spectrogram = self.frontend(waveform).to(next(self.trunk.parameters()).dtype)
-        return self.trunk(self.normalise(spectrogram.mT).mT.unsqueeze(1))
+        return self.normalise(spectrogram.mT).mT
+
+    def classify(self, spectrogram: Tensor) -> dict[str, Tensor]:
+        """Normalised spectrograms (batch, time, mel) to a dict from task to logits (batch, classes)."""
+        embedding = self.trunk(spectrogram.unsqueeze(1))
+        return {task: head(embedding) for task, head in zip(self.labels, self.heads, strict=True)}
 
     def configuration(self) -> dict[str, Any]:
         """What the constructor needs to build this model again, as plain values."""

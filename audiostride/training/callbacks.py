@@ -105,6 +105,7 @@ class MetricsLog(Callback):
     def __init__(self, run: Path) -> None:
         self.file = run / METRICS
         self.seconds = 0.0
+        self.logged = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A resumed run forgets what it logged after the checkpoint that it goes on from."""
@@ -115,11 +116,14 @@ class MetricsLog(Callback):
         aside = self.file.with_suffix(".new")
         aside.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         aside.replace(self.file)
-        self.seconds = lines[-1]["seconds"] if lines else 0.0
+        if lines:
+            self.seconds, self.logged = lines[-1]["seconds"], lines[-1]["step"]
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Once per interval, also where there is nothing to validate; Lightning ends a resumed one again."""
+        if not trainer.is_global_zero or trainer.global_step == self.logged:
             return
+        self.logged = trainer.global_step
         line = {
             "step": trainer.global_step,
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
@@ -171,7 +175,7 @@ class KeepCheckpoint(ModelCheckpoint):
 class StopWhenDiverged(Callback):
     """Ends a run whose loss is no number any more, before its checkpoint takes the place of a good one."""
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not math.isfinite(loss):
             raise diverged(trainer.global_step)

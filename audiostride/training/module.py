@@ -8,12 +8,18 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+)
 
+from audiostride.data.augmentation import augment, mask
 from audiostride.data.windows import Batch
 from audiostride.layers import complexity
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.models.classifier import Classifier
-from audiostride.settings import TrainingSettings
+from audiostride.settings import AugmentationSettings, TrainingSettings
 
 
 class RecordingLogits:
@@ -30,7 +36,8 @@ class RecordingLogits:
         if self.windows is None:
             self.windows = torch.zeros(self.recordings, device=where.device)
         self.windows.index_add_(0, where, torch.ones_like(where, dtype=self.windows.dtype))
-        for task, values in logits.items():
+        for task in batch["labels"]:
+            values = logits[task]
             if task not in self.sums:
                 self.sums[task] = values.new_zeros(self.recordings, values.shape[1], dtype=torch.float32)
                 self.labels[task] = torch.full((self.recordings,), -1, device=where.device)
@@ -44,26 +51,66 @@ class RecordingLogits:
         return (self.sums[task] / self.windows[:, None])[labelled], self.labels[task][labelled]
 
 
+def mean_cross_entropy(logits: Tensor, labels: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    """Mean over the windows with a label, −1 being none; with mixup, over the shares of the two labels."""
+    if "partner" not in draws:
+        # The mean over no window at all would be NaN.
+        count = (labels >= 0).sum().clamp(min=1)
+        return cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / count
+    total, count = logits.new_zeros(()), logits.new_zeros(())
+    pairs = ((labels, draws["weight"]), (labels[draws["partner"]], 1 - draws["weight"]))
+    for targets, weight in pairs:
+        total = total + (weight * cross_entropy(logits, targets, ignore_index=-1, reduction="none")).sum()
+        count = count + (weight * (targets >= 0)).sum()
+    return total / count.clamp(min=1)
+
+
+def _share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of the rows with a label, the share whose highest logit is the label's."""
+    return (logits.argmax(1) == labels).sum() / (labels >= 0).sum().clamp(min=1)
+
+
+def _scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Mean over classes of F1, and of two classes that both occur the area under the ROC curve."""
+    classes = logits.shape[1]
+    scores = {"macro_f1": multiclass_f1_score(logits, labels, classes, average="macro")}
+    if classes == 2 and labels.unique().numel() == 2:
+        scores["roc_auc"] = binary_auroc(logits.softmax(1)[:, 1], labels)
+    return scores
+
+
 class ClassifierTraining(LightningModule):
-    """Trains a `Classifier`: the sum of its tasks' cross-entropies, plus λ·J, by Adam.
+    """Trains a `Classifier`: the weighted sum of its tasks' cross-entropies, plus λ·J, by Adam.
 
     Logs loss and accuracy of each task in training (over windows), validation and test (over recordings, by
-    the mean of their windows' logits), and the strides of every block.
+    the mean of their windows' logits; there with the macro F1 score and, of two classes, the area under the
+    ROC curve), and the strides of every block.
+
+    Attributes:
+        confusion: after an evaluation, from task to (classes, classes), recordings by label and prediction.
     """
 
-    def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        settings: TrainingSettings,
+        augmentation: AugmentationSettings | None = None,
+    ) -> None:
         super().__init__()
         self.classifier, self.settings = classifier, settings
+        self.augmentation = augmentation or AugmentationSettings()
+        self.confusion: dict[str, Tensor] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.classifier(batch["waveform"])
+        draws = batch.get("draws", {})
+        waveform = augment(batch["waveform"], draws) if draws else batch["waveform"]
+        spectrogram = mask(self.classifier.spectrogram(waveform), draws, self.augmentation)
         losses = []
-        for task, values in logits.items():
+        for task, values in self.classifier.classify(spectrogram).items():
             labels = batch["labels"][task]
-            # The mean over no window at all would be NaN.
-            count = (labels >= 0).sum().clamp(min=1)
-            losses.append(cross_entropy(values, labels, ignore_index=-1, reduction="sum") / count)
-            self.log(f"train/accuracy/{task}", (values.argmax(1) == labels).sum() / count)
+            weight = self.settings.task_weights.get(task, 1.0)
+            losses.append(weight * mean_cross_entropy(values, labels, draws))
+            self.log(f"train/accuracy/{task}", _share_right(values, labels))
         loss = torch.stack(losses).sum()
         self.log("train/loss", loss)
         if self.settings.complexity > 0:
@@ -118,11 +165,16 @@ class ClassifierTraining(LightningModule):
     def _report(self, split: str) -> None:
         """Log loss and accuracy of each task, and the mean accuracy that picks the best checkpoint."""
         accuracies = []
-        for task in self.classifier.labels:
+        for task in self.scores.sums:
             logits, labels = self.scores.mean(task)
-            accuracies.append((logits.argmax(1) == labels).float().mean())
+            if len(labels) == 0:
+                continue
+            accuracies.append(_share_right(logits, labels))
             self.log(f"{split}/accuracy/{task}", accuracies[-1])
             self.log(f"{split}/loss/{task}", cross_entropy(logits, labels))
+            for name, value in _scores(logits, labels).items():
+                self.log(f"{split}/{name}/{task}", value)
+            self.confusion[task] = multiclass_confusion_matrix(logits, labels, logits.shape[1])
         self.log(f"{split}/accuracy", torch.stack(accuracies).mean())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

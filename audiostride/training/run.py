@@ -19,12 +19,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from audiostride.data.module import WindowsModule
+from audiostride.data.module import WindowsModule, check_tasks
 from audiostride.errors import UserError
-from audiostride.models.classifier import Classifier, load, read_checkpoint
+from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.recipe import read_config
 from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
-from audiostride.settings import Recipe, TrainingSettings
+from audiostride.settings import Recipe
 from audiostride.training.callbacks import (
     KeepCheckpoint,
     MetricsLog,
@@ -68,26 +68,55 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
             wrong; where training diverges or is interrupted.
     """
     options = _trainer_options(recipe, run)
-    data = WindowsModule(recipe.data, recipe.training)
+    data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
+    check_tasks("training.task_weights", recipe.training.task_weights, data.labels)
     checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
     if not resume and last_checkpoint(run).exists():
         raise UserError(
             f"{run} holds a run already: go on with --resume, or choose another folder with --out"
         )
-    train_on, validate_on = data.select("train"), data.select("valid")
+    validates = _check_selections(data)
+    if not validates:
+        options = {"limit_val_batches": 0} | options
     seed_everything(recipe.training.seed, verbose=False)
-    module = ClassifierTraining(Classifier(data.labels, recipe.model), recipe.training)
-    with _quiet():
-        trainer = _trainer(options, run)
+    classifier = Classifier(data.labels, recipe.model)
+    module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
+    with quiet():
+        trainer = _trainer(options, run, validates)
         _begin(recipe, run, fresh=not resume)
-        rank_zero_only(print)(
-            f"{run}: {len(train_on.recordings)} recordings to train on, {len(validate_on.recordings)} to "
-            f"validate; {sum(p.numel() for p in module.parameters()):,} parameters; "
-            f"on {options['accelerator']} in {options['precision']}",
-            file=sys.stderr,
-        )
+        rank_zero_only(_introduce)(run, data, module, options)
         _fit(trainer, module, data, checkpoint, run)
     return trainer.global_step
+
+
+def _check_selections(data: WindowsModule) -> bool:
+    """Raise an error where a task has nothing to train on; tell whether any has something to validate."""
+    train = data.select("train")
+    for task in data.labels:
+        if train.labelled(task) == 0:
+            raise UserError(
+                f"{' and '.join(data.data.corpora)} has no train recordings of {task}: leave the task out "
+                "with --data.leave_out, or prepare the corpus whole"
+            )
+    return len(data.select("valid").recordings) > 0
+
+
+def _introduce(run: Path, data: WindowsModule, module: ClassifierTraining, options: dict[str, Any]) -> None:
+    """Tell what is about to be trained, on what."""
+    train, valid = data.select("train"), data.select("valid")
+    parameters = sum(p.numel() for p in module.parameters())
+    for task, labels in data.labels.items():
+        _tell(
+            f"{task}: {len(labels)} labels, {train.labelled(task)} recordings to train on, "
+            f"{valid.labelled(task)} to validate (split: {data.split(task)})"
+        )
+    if len(valid.recordings) == 0:
+        _tell("nothing to validate on: the last checkpoint counts as the best")
+    _tell(f"{run}: {parameters:,} parameters; on {options['accelerator']} in {options['precision']}")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _fit(
@@ -112,53 +141,6 @@ def _fit(
         if starved or "allocate memory" in str(error):  # as torch says it on a CPU
             raise UserError("there is not enough memory for a batch: lower training.batch_size") from error
         raise
-
-
-def evaluate(
-    run: Path, split: str = "test", checkpoint: str = "best", corpus: str | None = None
-) -> list[dict[str, Any]]:
-    """Accuracy of a run by the paper's protocol: logits averaged over each recording's one-second windows.
-
-    Args:
-        run: folder of a trained run.
-        split: "test", "valid" or "train" of the corpus.
-        checkpoint: "best" or "last".
-        corpus: folder of a prepared corpus, by default the one the run was trained on.
-
-    Returns:
-        One row per task.
-    """
-    recipe = read_config(run)
-    classifier = load(run, checkpoint)
-    if corpus is not None:
-        recipe.data.corpus = corpus
-    data = WindowsModule(recipe.data, recipe.training, classifier.labels)
-    loader = data.evaluation_dataloader(split)
-    with _quiet():
-        trainer = Trainer(
-            accelerator="cuda" if torch.cuda.is_available() else "cpu",
-            devices=1,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        module = ClassifierTraining(classifier, TrainingSettings())
-        (metrics,) = trainer.test(module, loader, verbose=False)
-    step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
-    return [
-        {
-            "run": str(run),
-            "task": task,
-            "accuracy_percent": 100 * metrics[f"test/accuracy/{task}"],
-            "loss": metrics[f"test/loss/{task}"],
-            "recordings": int((data.select(split).labels[task] >= 0).sum()),
-            "classes": len(labels),
-            "split": f"{data.store.card['split']} {split}",
-            "checkpoint": checkpoint,
-            "step": step,
-        }
-        for task, labels in classifier.labels.items()
-    ]
 
 
 def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
@@ -191,8 +173,8 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
     return defaults | recipe.trainer
 
 
-def _trainer(options: dict[str, Any], run: Path) -> Trainer:
-    callbacks = _callbacks(run, options["log_every_n_steps"])
+def _trainer(options: dict[str, Any], run: Path, validates: bool) -> Trainer:
+    callbacks = _callbacks(run, options["log_every_n_steps"], validates)
     if not options.get("enable_progress_bar", True):
         callbacks = [callback for callback in callbacks if not isinstance(callback, Progress)]
     try:
@@ -205,8 +187,9 @@ def _refused(error: Exception) -> UserError:
     return UserError(f"Lightning's Trainer refuses its settings: {' '.join(str(error).split())}")
 
 
-def _callbacks(run: Path, log_every: int) -> list[Callback]:
-    last, best = KeepCheckpoint(run, "last"), KeepCheckpoint(run, "best", monitor="valid/accuracy")
+def _callbacks(run: Path, log_every: int, validates: bool) -> list[Callback]:
+    last = KeepCheckpoint(run, "last")
+    best = KeepCheckpoint(run, "best", monitor="valid/accuracy" if validates else None)
     return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), last, best]
 
 
@@ -223,7 +206,8 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
             )
     if read_checkpoint(checkpoint).get("WindowsModule") != data.state_dict():
         raise UserError(
-            f"the corpus {recipe.data.corpus} has changed since {run} was begun: choose another --out"
+            f"the corpus {' or '.join(recipe.data.corpora)} has changed since {run} was begun: choose "
+            "another --out"
         )
     return checkpoint
 
@@ -272,7 +256,7 @@ class _SafeCheckpoints(TorchCheckpointIO):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Lightning's banners and hints; warnings of ours and of torch stay."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

@@ -6,8 +6,6 @@ something to generalise over; "speakers" are combinations of accent and voice an
 
 import ctypes
 import hashlib
-import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audiostride.corpora.speech_commands import LISTS
+from audiostride.demo.rendered import made_once
 from audiostride.errors import UserError
 
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -48,24 +47,7 @@ def speak_corpus(folder: Path, settings: SpokenSettings) -> bool:
     Raises:
         UserError: where eSpeak NG is not installed, or `folder` holds something else.
     """
-    note = folder / "spoken.json"
-    wanted = json.dumps(asdict(settings))
-    if note.is_file() and note.read_text(encoding="utf-8") == wanted:
-        return False
-    if folder.exists() and not note.is_file():
-        raise UserError(
-            f"{folder} is in the way and was not made by the demo: move it away, or give another --folder"
-        )
-    aside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        _write(aside, settings)
-        (aside / note.name).write_text(wanted, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return True
+    return made_once(folder, asdict(settings), lambda aside: _write(aside, settings))
 
 
 def _write(folder: Path, settings: SpokenSettings) -> None:

@@ -1,0 +1,146 @@
+"""TUT Urban Acoustic Scenes 2018, development set (Mesaros, Heittola and Virtanen, "A multi-device dataset
+for urban acoustic scene classification", 2018): in which of ten scenes were ten seconds recorded?
+
+    audio/SCENE-CITY-LOCATION-SEGMENT-DEVICE.wav     48 kHz, stereo, 24 bit
+    meta.csv                                         filename scene_label identifier source_label, by tabs
+    evaluation_setup/fold1_{train,evaluate}.txt      audio/FILE.wav and scene, by a tab
+"""
+
+import csv
+from pathlib import Path
+from typing import Literal
+
+from audiostride.corpora.base import (
+    Corpus,
+    Dataset,
+    Problem,
+    Recording,
+    check_folder,
+    read_text,
+    sound_files,
+    without_row,
+)
+from audiostride.corpora.download import Archive
+from audiostride.corpora.splits import by_name
+from audiostride.errors import UserError
+
+TASK = "acoustic_scenes"
+SCENES = (
+    "airport bus metro metro_station park public_square shopping_mall street_pedestrian street_traffic tram"
+).split()
+LISTS = {"train": "fold1_train.txt", "test": "fold1_evaluate.txt"}
+# The paper's table A.1.
+PAPER = {"train": 7829, "test": 810}
+_COLUMNS = ("filename", "scene_label", "identifier")
+TOP = "TUT-urban-acoustic-scenes-2018-development"
+
+
+def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corpus:
+    """Find the segments and their scenes.
+
+    Args:
+        folder: that holds meta.csv, audio and evaluation_setup, or the folder that the archives make of them.
+        split: "official" is fold 1, where no location is on both sides; "paper" is by the hash of each
+            segment's name in the proportions of the paper's table A.1, which puts segments of one location on
+            both sides and flatters the accuracy.
+
+    Raises:
+        UserError: where the folder is missing or empty, or is not the dataset.
+    """
+    check_folder(folder, f"unpack {TOP}.*.zip there, or run with --download")
+    if not (folder / "meta.csv").is_file() and (folder / TOP).is_dir():
+        folder = folder / TOP
+    meta = _read_meta(folder)
+    there = set(sound_files(folder / "audio", frozenset({".wav"})))
+    problems = [
+        Problem(path, "row without its file", "meta.csv")
+        for path in meta
+        if path.removeprefix("audio/") not in there
+    ]
+    scenes = {scene for scene, _ in meta.values()}
+    # Another dataset in this layout has labels of its own; a stray label in this one is a mistake.
+    own = scenes.isdisjoint(SCENES)
+    labels = sorted(scenes) if own else SCENES
+    notes = (f"none of the scenes of TUT 2018, but {', '.join(labels)}",) if own else ()
+    problems += [
+        Problem(path, "label outside the known set", scene)
+        for path, (scene, _) in meta.items()
+        if scene not in labels
+    ]
+    unusable = {problem.path for problem in problems}
+    official = split == "official"
+    split_of = _official(folder) if official else dict(zip(meta, by_name(list(meta), PAPER), strict=True))
+    problems += [
+        Problem(path, "row of meta.csv that is in no list of fold 1")
+        for path in meta
+        if path not in split_of and path not in unusable
+    ]
+    recordings = [
+        Recording(path, split_of[path], {TASK: scene}, location)
+        for path, (scene, location) in meta.items()
+        if path in split_of and path not in unusable
+    ]
+    if not recordings:
+        raise _unlike(folder, "no recording of meta.csv and of the lists of fold 1 is in audio")
+    problems += without_row((f"audio/{name}" for name in sorted(there)), set(meta))
+    return Corpus("acoustic_scenes", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
+
+
+def _read_meta(folder: Path) -> dict[str, tuple[str, str]]:
+    """Scene and location of each file."""
+    if not (folder / "meta.csv").is_file():
+        raise _unlike(folder, "meta.csv is missing")
+    reader = csv.DictReader(read_text(folder / "meta.csv").splitlines(), delimiter="\t", restval="")
+    if not set(reader.fieldnames or ()) >= set(_COLUMNS):
+        raise _unlike(folder, f"meta.csv has not the columns {', '.join(_COLUMNS)}, separated by tabs")
+    return {
+        row["filename"].strip(): (row["scene_label"].strip(), row["identifier"].strip()) for row in reader
+    }
+
+
+def _official(folder: Path) -> dict[str, str]:
+    splits: dict[str, str] = {}
+    for split, name in LISTS.items():
+        path = folder / "evaluation_setup" / name
+        if not path.is_file():
+            raise _unlike(folder, f"evaluation_setup/{name} is missing")
+        lines = (line.split("\t")[0].strip() for line in read_text(path).splitlines())
+        splits |= {line: split for line in lines if line}
+    return splits
+
+
+def _unlike(folder: Path, reason: str) -> UserError:
+    return UserError(
+        f"{folder} is not TUT Urban Acoustic Scenes 2018, {reason}: unpack the .audio, .meta and .doc "
+        "archives there, or run with --download"
+    )
+
+
+# As the authors' own dcase_util lists them.
+_FILES = (
+    ("doc", 10517, "28a4a9c46a6f46709ecc8eece365a3a4"),
+    ("meta", 69272, "e196065ee83c07af03a11a310364377d"),
+    ("audio.1", 1657811579, "62f97087c447e29def8716204469bf89"),
+    ("audio.2", 1783489370, "8e569a92025d82bff6b02b956d7c6dc9"),
+    ("audio.3", 1809675304, "00d2020582a4535af5e65322fb2bad56"),
+    ("audio.4", 1756582525, "d691eb4271f83ba6ba9a28797accc497"),
+    ("audio.5", 1724002546, "c4d64b5483b60f85e9fe080b3435a6be"),
+    ("audio.6", 1645753049, "2f0feee78f216697eb19497714d97642"),
+    ("audio.7", 1671903917, "07cfefe80a0731de6819181841239f3a"),
+    ("audio.8", 1673304843, "213f3c012859c2e9dcb74aacc8558458"),
+    ("audio.9", 1674839259, "b724442b09abcb3bd095ebff497cef85"),
+    ("audio.10", 1662932947, "a27a32fa52e283ed8013375b8a16f269"),
+    ("audio.11", 1751473843, "7073a121e825ffef99832507f30d6644"),
+    ("audio.12", 1742332198, "6567aa61db12776568b6267ce122fb18"),
+    ("audio.13", 798990513, "d00eeb2db0e093d8975521323a96c519"),
+)
+_ZENODO = "https://zenodo.org/record/1228142/files/"
+DATASET = Dataset(
+    "TUT Urban Acoustic Scenes 2018, development set",
+    read,
+    "for non-commercial research only",
+    tuple(
+        Archive(f"{_ZENODO}{TOP}.{part}.zip", f"{TOP}.{part}.zip", size=size, checksum=f"md5:{md5}")
+        for part, size, md5 in _FILES
+    ),
+)

@@ -1,0 +1,126 @@
+"""Bird audio detection of DCASE 2018 (Stowell et al., "Automatic acoustic detection of birds through deep
+learning", 2019): is there a bird in about ten seconds of sound?
+
+    SET/wav/ITEMID.wav            44.1 kHz; SET is any of ff1010bird, warblrb10k, BirdVox-DCASE-20k
+    SET/*.csv                     header itemid,datasetid,hasbird
+
+Any subset of the three sets will do, and a single one may also lie in the folder itself.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from audiostride.corpora.base import (
+    Corpus,
+    Dataset,
+    Problem,
+    Recording,
+    check_folder,
+    read_text,
+    sound_files,
+    without_row,
+)
+from audiostride.corpora.download import Archive
+from audiostride.corpora.splits import by_name
+from audiostride.errors import UserError
+
+TASK = "birdsong"
+LABELS = {"0": "no bird", "1": "bird"}
+HEADER = {"itemid", "hasbird"}
+# The paper's table A.1.
+PAPER = {"train": 32129, "test": 3561}
+
+
+def read(folder: Path, split: Literal["paper"] = "paper") -> Corpus:
+    """Find the recordings of the sets that are there.
+
+    Args:
+        folder: that holds the sets.
+        split: there is no official one; "paper" is by the hash of each recording's name, in the proportions
+            of the paper's table A.1.
+
+    Raises:
+        UserError: where the folder is missing or empty, or holds none of the sets.
+    """
+    check_folder(folder, "unpack ff1010bird, warblrb10k or BirdVox-DCASE-20k there, or run with --download")
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    rows: set[str] = set()
+    for path, bird in _rows(folder, problems):
+        rows.add(path)
+        if bird in LABELS:
+            found[path] = LABELS[bird]
+        else:
+            problems.append(Problem(path, "label outside the known set", f"hasbird {bird}"))
+    if not found:
+        raise _unlike(folder, "no row of its CSV files has its recording in a folder wav beside it")
+    splits = by_name([Path(path).name for path in found], PAPER)
+    recordings = [
+        Recording(path, name, {TASK: label})
+        for (path, label), name in zip(found.items(), splits, strict=True)
+    ]
+    problems.extend(without_row(_wav_files(folder), rows))
+    tasks = {TASK: list(LABELS.values())}
+    return Corpus("birdsong", folder, split, tasks, recordings, problems=tuple(problems))
+
+
+def _rows(folder: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
+    """Path and hasbird of every row that has its file; the others become problems."""
+    tables = {path: _read_table(path) for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")])}
+    tables = {path: table for path, table in tables.items() if table}
+    if not tables:
+        raise _unlike(folder, "it has no CSV file with the header itemid,datasetid,hasbird")
+    for path, table in tables.items():
+        inside = path.parent.relative_to(folder)
+        file_of = {Path(name).stem: (inside / name).as_posix() for name in _wav_files(path.parent)}
+        for row in table:
+            item = row["itemid"].strip().removesuffix(".wav")
+            if item in file_of:
+                yield file_of[item], row["hasbird"].strip()
+            else:
+                missing = (inside / "wav" / f"{item}.wav").as_posix()
+                problems.append(Problem(missing, "row without its file", path.name))
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, none where it is another kind of table."""
+    reader = csv.DictReader(read_text(path).splitlines(), restval="")
+    return list(reader) if set(reader.fieldnames or ()) >= HEADER else []
+
+
+def _wav_files(folder: Path) -> Iterator[str]:
+    return sound_files(folder, frozenset({".wav"}))
+
+
+def _unlike(folder: Path, reason: str) -> UserError:
+    return UserError(
+        f"{folder} is not DCASE 2018 bird audio detection, {reason}: unpack the recordings of each set into "
+        "a folder wav, with the set's CSV file beside it, or run with --download"
+    )
+
+
+_ARCHIVE = "https://archive.org/download/"
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
+DATASET = Dataset(
+    "DCASE 2018 bird audio detection (ff1010bird, warblrb10k, BirdVox-DCASE-20k)",
+    read,
+    "labels CC BY 4.0; BirdVox CC BY 4.0; ff1010bird and warblrb10k: recordings under licences of their own",
+    (
+        Archive(f"{_ARCHIVE}ff1010bird/ff1010bird_wav.zip", "ff1010bird_wav.zip", "ff1010bird"),
+        Archive(f"{_FIGSHARE}10853303", "ff1010bird_metadata_2018.csv", "ff1010bird"),
+        Archive(
+            f"{_ARCHIVE}warblrb10k_public/warblrb10k_public_wav.zip",
+            "warblrb10k_public_wav.zip",
+            "warblrb10k",
+        ),
+        Archive(f"{_FIGSHARE}10853306", "warblrb10k_public_metadata_2018.csv", "warblrb10k"),
+        Archive(
+            "https://zenodo.org/record/1208080/files/BirdVox-DCASE-20k.zip",
+            "BirdVox-DCASE-20k.zip",
+            "BirdVox-DCASE-20k",
+        ),
+        Archive(f"{_FIGSHARE}10853300", "BirdVoxDCASE20k_csvpublic.csv", "BirdVox-DCASE-20k"),
+    ),
+)

@@ -1,0 +1,98 @@
+"""Testing a run by the paper's protocol."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from audiostride.data.module import WindowsModule
+from audiostride.data.store import open_store
+from audiostride.data.windows import known_labels
+from audiostride.errors import UserError
+from audiostride.models.classifier import load, read_checkpoint
+from audiostride.recipe import read_config
+from audiostride.runs import checkpoint_path
+from audiostride.settings import TrainingSettings
+from audiostride.training.module import ClassifierTraining
+from audiostride.training.run import quiet
+
+
+def evaluate(
+    run: Path,
+    split: str = "test",
+    checkpoint: str = "best",
+    corpus: str | list[str] | None = None,
+    confusion: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Accuracy of a run by the paper's protocol: logits averaged over each recording's one-second windows.
+
+    Args:
+        run: folder of a trained run.
+        split: "test", "valid" or "train" of the corpus.
+        checkpoint: "best" or "last".
+        corpus: folder of a prepared corpus or several, by default those that the run was trained on.
+        confusion: folder for a confusion matrix per task, TASK.csv, with labels as rows and predictions as
+            columns.
+
+    Returns:
+        One row per task that the corpora have recordings of in the split.
+
+    Raises:
+        UserError: where there is no such run or corpus, or nothing to evaluate on.
+    """
+    recipe = read_config(run)
+    classifier = load(run, checkpoint)
+    if corpus is not None:
+        recipe.data.corpus = corpus
+    stores = [open_store(Path(folder)) for folder in recipe.data.corpora]
+    labels = {task: names for task, names in classifier.labels.items() if task in known_labels(stores)}
+    recipe.data.sampling = "uniform"  # which may name tasks that another corpus lacks
+    data = WindowsModule(recipe.data, recipe.training, labels=labels or classifier.labels)
+    selection = data.select(split)
+    labels = {task: names for task, names in labels.items() if selection.labelled(task)}
+    if not labels:
+        raise UserError(
+            f"{' and '.join(recipe.data.corpora)} has no {split} recordings of {', '.join(classifier.labels)}"
+        )
+    loader = data.evaluation_dataloader(split)
+    with quiet():
+        trainer = Trainer(
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        module = ClassifierTraining(classifier, TrainingSettings())
+        (metrics,) = trainer.test(module, loader, verbose=False)
+    if confusion is not None:
+        _write_confusion(module, confusion)
+    step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
+    return [
+        {
+            "run": str(run),
+            "task": task,
+            "accuracy_percent": 100 * metrics[f"test/accuracy/{task}"],
+            "macro_f1_percent": 100 * metrics[f"test/macro_f1/{task}"],
+            "roc_auc": metrics.get(f"test/roc_auc/{task}"),
+            "loss": metrics[f"test/loss/{task}"],
+            "recordings": selection.labelled(task),
+            "classes": len(names),
+            "split": f"{data.split(task)} {split}",
+            "checkpoint": checkpoint,
+            "step": step,
+        }
+        for task, names in labels.items()
+    ]
+
+
+def _write_confusion(module: ClassifierTraining, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, matrix in module.confusion.items():
+        labels = module.classifier.labels[task]
+        with (folder / f"{task.replace('/', '_')}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["label", *labels])
+            writer.writerows([label, *row] for label, row in zip(labels, matrix.tolist(), strict=True))
