@@ -176,11 +176,34 @@ def demo(arguments: Sequence[str]) -> None:
     run_demo(Path(args.folder), Path(args.out), args.format)
 
 
+def bench(arguments: Sequence[str]) -> None:
+    """Speed and memory, measured side by side in one run."""
+    from audiostride.bench.preparing import PrepareBench, bench_prepare
+    from audiostride.bench.windows import WindowsBench, bench_windows
+
+    benches: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
+        "data": (WindowsBench, bench_windows),
+        "prepare": (PrepareBench, bench_prepare),
+    }
+    parser = _parser("bench", bench)
+    commands = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
+    for name, (kind, _) in benches.items():
+        one = _parser(f"bench {name}", kind)
+        one.add_class_arguments(kind, None)
+        _add_format(one)
+        commands.add_subcommand(name, one, help=kind.__doc__)
+    args = _parse(parser, arguments)
+    kind, measure = benches[args.what]
+    args = args[args.what]
+    _print(measure(_settings(kind, args)), args.format)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": prepare,
     "train": train,
     "test": test,
     "strides": strides,
+    "bench": bench,
     "demo": demo,
 }
 
@@ -227,7 +250,7 @@ def _overview() -> str:
     )
 
 
-def _parser(name: str, command: Callable[[Sequence[str]], None]) -> ArgumentParser:
+def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
     return ArgumentParser(
         prog=f"audiostride {name}", description=command.__doc__, exit_on_error=False, allow_abbrev=False
     )

@@ -126,7 +126,14 @@ def read_config(run: Path) -> Recipe:
     return build(read(run / CONFIG), run / CONFIG)
 
 
-_TYPES = {"NoneType": "null", "Sequence": "list", "int": "whole number", "float": "number", "str": "text"}
+_TYPES = {
+    "NoneType": "null",
+    "Sequence": "list",
+    "dict": "mapping",
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+}
 
 
 def message(error: ArgumentError) -> str:
@@ -136,8 +143,10 @@ def message(error: ArgumentError) -> str:
     for python, words in _TYPES.items():
         text = re.sub(rf"\b{python}\b", words, text)
     text = re.sub(r'^(?:Parser|Problem with|Validation failed for) key "(.*?)":', r"\1", text)
-    text = re.sub(r"Does not validate .*?Subtypes: \[(.*)\] Errors: .*Given value: (.*)", _either, text)
     text = re.sub(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", _one_of, text)
+    text = re.sub(r"typing\.Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), text)
+    text = re.sub(r"mapping\[(\w+), (.+?\]?)\](?=[,.\]])", r"mapping from \1 to \2", text)
+    text = re.sub(r"Does not validate .*?Subtypes: \[(.*)\] Errors: .*Given value: (.*)", _either, text)
     return re.sub(r"Expected an? (.*?)\. Got value: (.*)", r"must be a \1, but is \2", text)
 
 

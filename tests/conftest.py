@@ -1,4 +1,4 @@
-"""Shared trees: a tiny Speech Commands of plain sounds, and the recorded one where it is beside us."""
+"""Shared trees: a tiny Speech Commands of plain sounds, and the recorded corpora where they are beside us."""
 
 import subprocess
 import sys
@@ -63,10 +63,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="session")
-def recorded_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recorded Speech Commands, unpacked."""
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded corpora, unpacked: speech_commands, nsynth, birdsong and acoustic_scenes."""
     if not (RECORDED / "unpack").is_file():
         pytest.skip("the recorded corpora are not beside the project")
     out = tmp_path_factory.mktemp("recorded")
-    subprocess.run([sys.executable, RECORDED / "unpack", out, "speech_commands"], check=True)
-    return out / "speech_commands"
+    subprocess.run([sys.executable, RECORDED / "unpack", out], check=True)
+    return out

@@ -12,7 +12,8 @@ import yaml
 
 from audiostride import recipe as recipes
 from audiostride.cli import COMMANDS, main
-from audiostride.demo.run import run_demo
+from audiostride.demo.rendered import BirdSettings, NoteSettings, SceneSettings
+from audiostride.demo.run import DemoSettings, run_demo
 from audiostride.demo.spoken import SpokenSettings
 from audiostride.errors import UserError
 from audiostride.settings import Recipe
@@ -22,6 +23,14 @@ model: {channels: [4, 6], strides: [[2, 2], [2, 2]]}
 data: {corpus: prepared}
 training: {steps: 4, validate_every: 2, batch_size: 6, learning_rate: 3e-3, stride_learning_rate: 0.05}
 """
+
+
+LITTLE = DemoSettings(
+    SpokenSettings(words=("yes", "no"), speakers=10, takes=1),
+    NoteSettings(train=1, valid=1, test=1, pitches=1, seconds=0.5),
+    BirdSettings(clips=5, seconds=0.5),
+    SceneSettings(locations=2, evaluated=1, segments=1, seconds=0.5),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +53,9 @@ def fails(capsys: pytest.CaptureFixture[str], status: int, *arguments: str) -> s
 def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("tiny.yaml").write_text(TINY)
     assert main(["prepare", "speech_commands", str(words), "--out", "prepared"]) == 0
-    assert "prepared: 30 recordings, 0.01 h, 3 labels of speech_commands" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "speech_commands: 3 labels, recordings: 18 train, 6 valid, 6 test (split: official)" in told
+    assert "prepared: 30 recordings, 0.01 h" in told
     assert main(["train", "tiny.yaml", "--data.labels", "[yes, no]", "--training.seed", "3"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
@@ -138,16 +149,32 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
         ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
         ("data: {window_s: 0}", "data.window_s must be a finite number, at least 0.01, but is 0"),
-        ("data: {labels: yes}", "r.yaml: data.labels must be a list[text] or null, but is yes"),
+        (
+            "data: {labels: yes}",
+            "data.labels must be a mapping from text to list[text] or list[text] or null, but",
+        ),
         ("model: {channels: 4}", "r.yaml: model.channels must be a list, but is 4"),
         ("trainer:", "r.yaml: trainer must hold settings"),
-        ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of demo"),
+        ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of acoustic_scenes"),
+        ("base: [small, nowhere]", "there is no recipe nowhere: give a YAML file or one of acoustic_scenes"),
+        ("base: [small, r.yaml]", "r.yaml is its own base"),
+        ("data: {sampling: fast}", "data.sampling must be a uniform or proportional or mapping from text to"),
+        ("data: {sampling: {a: -1}}", "data.sampling of a must be a finite number, at least 0, but is -1"),
+        ("data: {holdout: 0.7}", "data.holdout must be from 0 to 0.5, but is 0.7"),
+        ("data: {corpus: []}", "data.corpus names no corpus"),
+        (
+            "training: {task_weights: {a: -1}}",
+            "training.task_weights of a must be a finite number, at least 0",
+        ),
         ("base: 3", "there is no recipe 3"),
         (
             "training: {complexity: .nan}",
             "training.complexity must be a finite number, at least 0, but is nan",
         ),
-        ("data: {shift_s: .inf}", "data.shift_s must be a finite number, at least 0, but is inf"),
+        (
+            "augmentation: {shift_s: .inf}",
+            "augmentation.shift_s must be a finite number, at least 0, but is inf",
+        ),
         ("training: {seed: -1}", "training.seed must be a finite number, at least 0, but is -1"),
         ("training: {seed: 4294967296}", "training.seed must be below 2 ** 32, but is 4294967296"),
         ("training: {steps: }", "r.yaml: training.steps is empty: give it a value or leave it out"),
@@ -176,7 +203,7 @@ def test_bad_recipes_are_told_in_a_sentence(
         (
             ("train", "nothing"),
             1,
-            "there is no recipe nothing: give a YAML file or one of demo, speech_commands",
+            "there is no recipe nothing: give a YAML file or one of acoustic_scenes, acoustic_scenes_small",
         ),
         (("train", "demo", "--model.chanels", "3"), 2, "--model.chanels"),
         (
@@ -195,6 +222,21 @@ def test_bad_recipes_are_told_in_a_sentence(
             "there is no prepared corpus in nowhere: make it with",
         ),
         (("prepare", "nonsense", "."), 2, "invalid choice: 'nonsense' (choose from"),
+        (
+            ("prepare", "nsynth", "."),
+            1,
+            "the folder . is empty: unpack NSynth there",
+        ),
+        (
+            ("prepare", "nsynth", ".", "--split", "mine"),
+            2,
+            "split must be one of official, paper, but is mine",
+        ),
+        (("prepare", "csv", "nowhere.csv"), 1, "there is no CSV file nowhere.csv"),
+        (("prepare", "folder", ".", "--download"), 2, "--download"),
+        (("prepare", "nsynth", ".", "--bad", "101"), 1, "--bad is a percentage from 0 to 100, but is 101"),
+        (("prepare", "nsynth", ".", "--workers", "0"), 1, "--workers must be a finite number, at least 1"),
+        (("bench", "nothing"), 2, "invalid choice: 'nothing' (choose from"),
         (("prepare", "speech_commands", "nowhere"), 1, "there is no folder nowhere: unpack"),
         (("prepare", "speech_commands", "."), 1, "the folder . is empty: unpack"),
         (("test", "nowhere"), 1, "there is no run at nowhere: give the folder that audiostride train made"),
@@ -272,12 +314,11 @@ def test_without_a_command_the_overview_is_shown(capsys: pytest.CaptureFixture[s
 
 
 def test_demo_runs_whole_and_then_reuses_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    spoken = SpokenSettings(words=("yes", "no"), speakers=10, takes=1)
     settings = yaml.safe_load(TINY)
 
     def demo() -> tuple[str, str]:
         recipe = recipes.build(settings, Path("tiny"))
-        run_demo(Path("data"), Path("run"), "table", spoken, recipe)
+        run_demo(Path("data"), Path("run"), "table", LITTLE, recipe)
         captured = capsys.readouterr()
         return captured.out, captured.err
 
@@ -287,15 +328,29 @@ def test_demo_runs_whole_and_then_reuses_what_is_there(capsys: pytest.CaptureFix
     assert "training: 100%" in progress
     again, progress = demo()
     assert again == first
-    assert "training" not in progress.replace("packed for training", "").replace("heard in training", "")
+    assert "%|" not in progress  # no bar: nothing was made, packed or trained
 
 
 def test_demo_s_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     recipe = recipes.build(yaml.safe_load(TINY), Path("tiny"))
-    run_demo(Path("data"), Path("run"), "json", SpokenSettings(("yes", "no"), speakers=10, takes=1), recipe)
+    run_demo(Path("data"), Path("run"), "json", LITTLE, recipe)
     result = json.loads(capsys.readouterr().out)
-    assert result["test"][0]["recordings"] == 4
+    assert {row["task"]: row["recordings"] for row in result["test"]} == {
+        "speech_commands": 4,
+        "nsynth_instrument": 11,
+        "nsynth_pitch": 11,
+        "birdsong": 1,
+        "acoustic_scenes": 10,
+    }
     assert len(result["strides"]) == 4
+
+
+def test_demo_does_not_report_on_another_recipe_s_run(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = recipes.build(yaml.safe_load(TINY), Path("tiny"))
+    run_demo(Path("data"), Path("run"), "table", LITTLE, recipe)
+    recipe.training.learning_rate = 1e-5
+    with pytest.raises(UserError, match="run holds a run of another recipe: move it away"):
+        run_demo(Path("data"), Path("run"), "table", LITTLE, recipe)
 
 
 def test_demo_without_espeak_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

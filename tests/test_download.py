@@ -11,7 +11,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,8 @@ import pytest
 from tqdm import tqdm
 
 import audiostride
+from audiostride.cli import main
+from audiostride.corpora import DATASETS, speech_commands
 from audiostride.corpora.download import Archive, download
 from audiostride.errors import UserError
 
@@ -574,3 +576,26 @@ def test_folder_that_cannot_be_written_is_told(site: Site, tmp_path: Path) -> No
     (tmp_path / "birds").write_text("a file in the way")
     with pytest.raises(UserError, match=r"the download into .*birds stops at the disk \(.*\): mend that"):
         run(site.archive("a.csv", b""), folder=tmp_path / "birds")
+
+
+def test_one_command_downloads_from_a_mirror_and_prepares(
+    site: Site,
+    words: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = {path.relative_to(words).as_posix(): path.read_bytes() for path in words.rglob("*.*")}
+    site.files["words.tar.gz"] = tarred(files)
+    archive = Archive("http://no.such.host/words.tar.gz", "words.tar.gz")
+    monkeypatch.setitem(DATASETS, "speech_commands", replace(speech_commands.DATASET, archives=(archive,)))
+    monkeypatch.chdir(tmp_path)
+    command = ["prepare", "speech_commands", "data/words", "--download", "--mirror", site.url]
+    assert main(command) == 0
+    told = capsys.readouterr().err
+    assert "Speech Commands v0.02: 1 file" in told
+    assert "licence: CC BY 4.0" in told
+    assert "data/prepared/speech_commands: 30 recordings" in told
+    site.asked.clear()
+    assert main(command) == 0
+    assert not site.asked

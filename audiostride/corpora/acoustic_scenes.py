@@ -7,6 +7,7 @@ for urban acoustic scene classification", 2018): in which of ten scenes were ten
 """
 
 import csv
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from audiostride.corpora.base import (
     check_folder,
     read_text,
     sound_files,
+    unlike,
     without_row,
 )
 from audiostride.corpora.download import Archive
@@ -47,43 +49,45 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     Raises:
         UserError: where the folder is missing or empty, or is not the dataset.
     """
-    check_folder(folder, f"unpack {TOP}.*.zip there, or run with --download")
+    check_folder(folder, f"unpack TUT Urban Acoustic Scenes 2018 there ({TOP}.*.zip), or run with --download")
     if not (folder / "meta.csv").is_file() and (folder / TOP).is_dir():
         folder = folder / TOP
     meta = _read_meta(folder)
-    there = set(sound_files(folder / "audio", frozenset({".wav"})))
-    problems = [
-        Problem(path, "row without its file", "meta.csv")
-        for path in meta
-        if path.removeprefix("audio/") not in there
-    ]
-    scenes = {scene for scene, _ in meta.values()}
+    there = [f"audio/{name}" for name in sound_files(folder / "audio", frozenset({".wav"}))]
+    scenes = {scene for scene, _ in meta.values() if scene}
     # Another dataset in this layout has labels of its own; a stray label in this one is a mistake.
     own = scenes.isdisjoint(SCENES)
     labels = sorted(scenes) if own else SCENES
     notes = (f"none of the scenes of TUT 2018, but {', '.join(labels)}",) if own else ()
-    problems += [
-        Problem(path, "label outside the known set", scene)
-        for path, (scene, _) in meta.items()
-        if scene not in labels
-    ]
-    unusable = {problem.path for problem in problems}
     official = split == "official"
     split_of = _official(folder) if official else dict(zip(meta, by_name(list(meta), PAPER), strict=True))
-    problems += [
-        Problem(path, "row of meta.csv that is in no list of fold 1")
-        for path in meta
-        if path not in split_of and path not in unusable
-    ]
-    recordings = [
-        Recording(path, split_of[path], {TASK: scene}, location)
-        for path, (scene, location) in meta.items()
-        if path in split_of and path not in unusable
-    ]
+    recordings, problems = _sort_out(meta, split_of, labels, set(there))
     if not recordings:
         raise _unlike(folder, "no recording of meta.csv and of the lists of fold 1 is in audio")
-    problems += without_row((f"audio/{name}" for name in sorted(there)), set(meta))
+    problems += without_row(there, set(meta))
     return Corpus("acoustic_scenes", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
+
+
+def _sort_out(
+    meta: Mapping[str, tuple[str, str]],
+    split_of: Mapping[str, str],
+    labels: Collection[str],
+    there: Collection[str],
+) -> tuple[list[Recording], list[Problem]]:
+    """The rows that can be used, and those that cannot."""
+    recordings, problems = [], []
+    for path, (scene, location) in meta.items():
+        if path not in there:
+            problems.append(Problem(path, "row without its file", "meta.csv"))
+        elif scene not in labels:
+            problems.append(Problem(path, "label outside the known set", scene))
+        elif path not in split_of:
+            problems.append(Problem(path, "row of meta.csv that is in no list of fold 1"))
+        else:
+            recordings.append(Recording(path, split_of[path], {TASK: scene}, location))
+    unknown = (path for path in split_of if path not in meta)
+    problems += [Problem(path, "row of a list of fold 1 that is not in meta.csv") for path in unknown]
+    return recordings, problems
 
 
 def _read_meta(folder: Path) -> dict[str, tuple[str, str]]:
@@ -110,10 +114,8 @@ def _official(folder: Path) -> dict[str, str]:
 
 
 def _unlike(folder: Path, reason: str) -> UserError:
-    return UserError(
-        f"{folder} is not TUT Urban Acoustic Scenes 2018, {reason}: unpack the .audio, .meta and .doc "
-        "archives there, or run with --download"
-    )
+    remedy = "unpack the .audio, .meta and .doc archives there, or run with --download"
+    return unlike(folder, "TUT Urban Acoustic Scenes 2018", reason, remedy)
 
 
 # As the authors' own dcase_util lists them.

@@ -101,6 +101,14 @@ def check_folder(folder: Path, remedy: str) -> None:
         raise UserError(f"the folder {folder} is empty: {remedy}")
 
 
+def unlike(folder: Path, title: str, reason: str, remedy: str) -> UserError:
+    """That a folder is not the dataset it was said to be; `reason` and `remedy` are parts of the sentence."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    rest = [f"{len(names) - 4} more"] if len(names) > 5 else names[4:]
+    held = ", ".join(names[:4] + rest) or "nothing but hidden files"
+    return UserError(f"{folder} is not {title}, {reason} (it holds {held}): {remedy}")
+
+
 def read_text(path: Path) -> str:
     """A metadata file, with or without a byte order mark.
 
@@ -110,24 +118,26 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text: save it as UTF-8, or unpack it again") from error
+        raise UserError(f"{path} is no UTF-8 text: save it as UTF-8, or put the original there") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): unpack it again") from error
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): make it readable, or put the original there"
+        ) from error
 
 
 def sound_files(folder: Path, suffixes: frozenset[str] = SOUND_SUFFIXES) -> Iterator[str]:
-    """Paths of the sound files below a folder, relative to it, sorted, with forward slashes.
+    """Paths of the sound files below a folder, relative to it, in a fixed order, with forward slashes.
 
-    Hidden files and folders are passed over, linked folders are entered once.
+    Hidden files and folders are passed over; a folder that is there by several links is entered once.
     """
     seen = set()
     for here, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(here))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(here, name)) not in seen
-        )
+        place = os.path.realpath(here)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(here).relative_to(folder)
         for name in sorted(names):
             if Path(name).suffix.lower() in suffixes and not name.startswith("."):

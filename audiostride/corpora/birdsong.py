@@ -20,6 +20,7 @@ from audiostride.corpora.base import (
     check_folder,
     read_text,
     sound_files,
+    unlike,
     without_row,
 )
 from audiostride.corpora.download import Archive
@@ -44,18 +45,26 @@ def read(folder: Path, split: Literal["paper"] = "paper") -> Corpus:
     Raises:
         UserError: where the folder is missing or empty, or holds none of the sets.
     """
-    check_folder(folder, "unpack ff1010bird, warblrb10k or BirdVox-DCASE-20k there, or run with --download")
+    check_folder(
+        folder,
+        "unpack DCASE 2018 bird audio detection there (ff1010bird, warblrb10k or BirdVox-DCASE-20k), or run "
+        "with --download",
+    )
     found: dict[str, str] = {}
     problems: list[Problem] = []
     rows: set[str] = set()
     for path, bird in _rows(folder, problems):
-        rows.add(path)
-        if bird in LABELS:
+        if path in rows:
+            problems.append(Problem(path, "row of a file that another row names", f"hasbird {bird}"))
+        elif bird in LABELS:
             found[path] = LABELS[bird]
         else:
             problems.append(Problem(path, "label outside the known set", f"hasbird {bird}"))
-    if not found:
+        rows.add(path)
+    if not rows:
         raise _unlike(folder, "no row of its CSV files has its recording in a folder wav beside it")
+    if not found:
+        raise _unlike(folder, "no hasbird of its CSV files is 0 or 1")
     splits = by_name([Path(path).name for path in found], PAPER)
     recordings = [
         Recording(path, name, {TASK: label})
@@ -68,8 +77,10 @@ def read(folder: Path, split: Literal["paper"] = "paper") -> Corpus:
 
 def _rows(folder: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
     """Path and hasbird of every row that has its file; the others become problems."""
-    tables = {path: _read_table(path) for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")])}
-    tables = {path: table for path, table in tables.items() if table}
+    paths = sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")])
+    # Hidden are what macOS adds to archives, and unfinished downloads.
+    shown = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    tables = {path: table for path in shown if (table := _read_table(path))}
     if not tables:
         raise _unlike(folder, "it has no CSV file with the header itemid,datasetid,hasbird")
     for path, table in tables.items():
@@ -95,10 +106,11 @@ def _wav_files(folder: Path) -> Iterator[str]:
 
 
 def _unlike(folder: Path, reason: str) -> UserError:
-    return UserError(
-        f"{folder} is not DCASE 2018 bird audio detection, {reason}: unpack the recordings of each set into "
-        "a folder wav, with the set's CSV file beside it, or run with --download"
+    remedy = (
+        "unpack the recordings of each set into a folder wav, with the set's CSV file beside it, or run with "
+        "--download"
     )
+    return unlike(folder, "DCASE 2018 bird audio detection", reason, remedy)
 
 
 _ARCHIVE = "https://archive.org/download/"

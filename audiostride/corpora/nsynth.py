@@ -6,11 +6,20 @@ notes with an instrument family and a pitch, two tasks on one recording.
 """
 
 import json
-import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, read_text, without_row
+from audiostride.corpora.base import (
+    Corpus,
+    Dataset,
+    Problem,
+    Recording,
+    check_folder,
+    read_text,
+    sound_files,
+    unlike,
+    without_row,
+)
 from audiostride.corpora.download import Archive
 from audiostride.errors import UserError
 
@@ -35,14 +44,19 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     Raises:
         UserError: where the folder is missing or empty, or is not NSynth.
     """
-    check_folder(folder, "unpack nsynth-{train,valid,test}.jsonwav.tar.gz there, or run with --download")
+    check_folder(
+        folder, "unpack NSynth there (nsynth-{train,valid,test}.jsonwav.tar.gz), or run with --download"
+    )
     recordings: list[Recording] = []
     problems: list[Problem] = []
     for name, part in FOLDERS[split].items():
         _read_part(folder, part, name, recordings, problems)
     if not recordings:
-        raise UserError(
-            f"{folder} is not NSynth, no note of its examples.json is in audio: unpack the archives whole"
+        raise unlike(
+            folder,
+            "NSynth",
+            "no note of its examples.json is in audio with a label",
+            "unpack the archives whole",
         )
     tasks = {INSTRUMENT: FAMILIES, PITCH: PITCHES}
     return Corpus("nsynth", folder, split, tasks, recordings, problems=tuple(problems))
@@ -52,51 +66,62 @@ def _read_part(
     folder: Path, part: str, split: str, recordings: list[Recording], problems: list[Problem]
 ) -> None:
     """Add the notes of one folder, and what is wrong with them."""
-    notes = _examples(folder, part)
-    audio = folder / part / "audio"
-    files = sorted(e.name for e in os.scandir(audio) if e.name.endswith(".wav")) if audio.is_dir() else []
+    notes = {f"{part}/audio/{name}.wav": note for name, note in _examples(folder, part).items()}
+    files = [f"{part}/audio/{name}" for name in sound_files(folder / part / "audio", frozenset({".wav"}))]
     there = set(files)
-    for note, (family, pitch, instrument) in notes.items():
-        path = f"{part}/audio/{note}.wav"
-        if f"{note}.wav" not in there:
+    for path, note in notes.items():
+        if path not in there:
             problems.append(Problem(path, "row without its file", "examples.json"))
             continue
-        labels = {}
-        if isinstance(family, int) and 0 <= family < len(FAMILIES):
-            labels[INSTRUMENT] = FAMILIES[family]
-        else:
-            problems.append(Problem(path, "label outside the known set", f"instrument_family {family}"))
-        if str(pitch) in PITCHES:
-            labels[PITCH] = str(pitch)
-        else:
-            problems.append(Problem(path, "label outside the known set", f"pitch {pitch}"))
-        recordings.append(Recording(path, split, labels, str(instrument)))
-    paths = (f"{part}/audio/{name}" for name in files)
-    problems.extend(without_row(paths, {f"{part}/audio/{note}.wav" for note in notes}))
+        labels = _labels(note)
+        if INSTRUMENT not in labels:
+            found = f"instrument_family {note.instrument_family}"
+            problems.append(Problem(path, "label outside the known set", found))
+        if PITCH not in labels:
+            problems.append(Problem(path, "label outside the known set", f"pitch {note.pitch}"))
+        if labels:
+            recordings.append(Recording(path, split, labels, note.instrument))
+    problems.extend(without_row(files, set(notes)))
 
 
-def _examples(folder: Path, part: str) -> dict[str, tuple[Any, Any, Any]]:
-    """Family, pitch and instrument of each note of examples.json."""
+class _Note(NamedTuple):
+    """What is kept of a note: whole, 289,205 of them take over a gigabyte."""
+
+    instrument_family: Any
+    pitch: Any
+    instrument: str
+
+
+def _labels(note: _Note) -> dict[str, str]:
+    """Of each task whose label is one of the known."""
+    labels = {}
+    if isinstance(note.instrument_family, int) and 0 <= note.instrument_family < len(FAMILIES):
+        labels[INSTRUMENT] = FAMILIES[note.instrument_family]
+    if str(note.pitch) in PITCHES:
+        labels[PITCH] = str(note.pitch)
+    return labels
+
+
+def _examples(folder: Path, part: str) -> dict[str, _Note]:
+    """The notes of one folder's examples.json."""
     path = folder / part / "examples.json"
+    again = f"unpack {part}.jsonwav.tar.gz again"
     if not path.is_file():
-        raise UserError(
-            f"{part}/examples.json is missing in {folder}: unpack {part}.jsonwav.tar.gz there, or run with "
-            "--download"
-        )
+        remedy = f"unpack {part}.jsonwav.tar.gz there, or run with --download"
+        raise unlike(folder, "NSynth", f"{part}/examples.json is missing", remedy)
     try:
-        # Each note is cut down as it is read: whole, 289,205 of them take over a gigabyte.
         notes = json.loads(read_text(path), object_hook=_in_short)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}): unpack {part}.jsonwav.tar.gz again") from error
-    if not isinstance(notes, dict) or not all(isinstance(note, tuple) for note in notes.values()):
-        raise UserError(f"{path} does not describe notes of NSynth: unpack {part}.jsonwav.tar.gz again")
+        raise UserError(f"{path} is damaged ({error}): {again}") from error
+    if not isinstance(notes, dict) or not all(isinstance(note, _Note) for note in notes.values()):
+        raise UserError(f"{path} does not describe notes of NSynth: {again}")
     return notes
 
 
 def _in_short(fields: dict[str, Any]) -> Any:
     if "instrument_family" not in fields:
         return fields
-    return fields["instrument_family"], fields.get("pitch"), fields.get("instrument_str", "")
+    return _Note(fields["instrument_family"], fields.get("pitch"), str(fields.get("instrument_str", "")))
 
 
 _HOST = "http://download.magenta.tensorflow.org/datasets/nsynth/"

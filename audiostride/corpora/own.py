@@ -36,19 +36,19 @@ def with_splits(recordings: Sequence[Recording], task: str) -> list[Recording]:
     if len(set(splits)) < 3:
         groups = len({recording.group or recording.path for recording in recordings})
         raise UserError(
-            f"{groups} groups of recordings are too few to train, validate and test on: give a split, or "
-            "other groups"
+            f"too few groups of recordings ({groups}) to train, validate and test on: give a label of {task} "
+            "at least three (without groups, three recordings), or give the split"
         )
     return [replace(r, split=split) for r, split in zip(recordings, splits, strict=True)]
 
 
 def remarks(recordings: Sequence[Recording], tasks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Notes on labels that cannot be learned or tested, and on groups that are on both sides of a split."""
+    """Notes on labels that cannot be learned or tested, and on groups that are on two sides of a split."""
     splits = defaultdict(set)
     for recording in recordings:
         splits[recording.group or recording.path].add(recording.split)
     torn = sum(len(sides) > 1 for sides in splits.values())
-    notes = [f"{torn} groups are on both sides of the split, which flatters the accuracy"] if torn else []
+    notes = [f"groups on two sides of the split, which flatters the accuracy: {torn}"] if torn else []
     for task, labels in tasks.items():
         for split in ("train", "test"):
             heard = {r.labels[task] for r in recordings if r.split == split and task in r.labels}

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, read_text
+from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, read_text, unlike
 from audiostride.corpora.download import Archive
 from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
@@ -37,7 +37,7 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     Raises:
         UserError: where the folder is missing or empty, or is not Speech Commands.
     """
-    check_folder(folder, f"unpack {ARCHIVE} there, or run with --download")
+    check_folder(folder, f"unpack Speech Commands there ({ARCHIVE}), or run with --download")
     lists = {name: _read_list(folder, file) for name, file in LISTS.items()}
     words = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(("_", ".")))
     files = {word: _wav_files(folder / word) for word in words}
@@ -62,6 +62,12 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     labels = [word for word in words if files[word]]
     foreign = [word for word in labels if word not in WORDS]
     notes = (f"words that Speech Commands does not have: {', '.join(foreign)}",) if foreign else ()
+    # Used all the same; where every word is foreign it is another dataset in this layout.
+    problems += [
+        Problem(path, "label outside the known set", word)
+        for path, word in word_of.items()
+        if word in foreign and len(foreign) < len(labels)
+    ]
     return Corpus("speech_commands", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
 
 
@@ -73,10 +79,11 @@ def _read_list(folder: Path, name: str) -> list[str]:
 
 
 def _unlike(folder: Path, reason: str) -> UserError:
-    return UserError(
-        f"{folder} is not Speech Commands, {reason}: give the folder that holds validation_list.txt, "
-        "testing_list.txt and one folder of .wav files per word, or run with --download"
+    remedy = (
+        "give the folder that holds validation_list.txt, testing_list.txt and one folder of .wav files per "
+        "word, or run with --download"
     )
+    return unlike(folder, "Speech Commands", reason, remedy)
 
 
 def _wav_files(folder: Path) -> list[str]:

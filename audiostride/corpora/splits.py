@@ -1,6 +1,7 @@
 """Splits that follow from names alone, the same on every machine and in every order of the files."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -29,36 +30,65 @@ def by_name(names: Sequence[str], counts: dict[str, int]) -> list[str]:
     return splits.tolist()
 
 
-def held_out(groups: NDArray[np.uint64], strata: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Which recordings to set apart: about a share of each stratum, whole groups, in order of their hashes.
+def held_out(
+    groups: NDArray[np.uint64], strata: NDArray[np.int64], share: float, stay: int = 1
+) -> NDArray[np.bool_]:
+    """Which recordings to set apart: whole groups in order of their hashes, about a share of each stratum.
 
-    Of a stratum with several groups at least one is set apart and one stays. Where a group reaches over
-    several strata (a speaker who says every word) all recordings are one stratum.
+    A group may reach over several strata (a speaker who says every word). Of a stratum with several groups
+    one at least is set apart, unless that takes the last group of another; one at least stays of each.
 
     Args:
         groups: (recordings,), the hash of each recording's group.
         strata: (recordings,), such as the labels.
         share: from 0 to 1.
+        stay: how many groups of a stratum stay, where it has more.
     """
-    chosen = np.zeros(len(groups), dtype=bool)
-    pairs = np.unique(np.stack([groups, strata.astype(np.uint64)]), axis=1)
-    if len(np.unique(pairs[0])) < pairs.shape[1]:
-        strata = np.zeros_like(strata)
-    for stratum in np.unique(strata) if share > 0 else ():
-        here = strata == stratum
-        names, sizes = np.unique(groups[here], return_counts=True)
-        chosen |= here & np.isin(groups, names[_fill(sizes, share * here.sum())])
-    return chosen
+    size_in, group_of, stratum_of = _sizes(groups, strata)
+    members: dict[int, list[int]] = defaultdict(list)
+    for group, sizes in enumerate(size_in):
+        for stratum in sizes:
+            members[stratum].append(group)
+    wanting = dict(enumerate((share * np.bincount(stratum_of)).tolist()))
+    spare = {stratum: min(len(m) - 1, max(1, len(m) - stay)) for stratum, m in members.items()}
+    chosen: set[int] = set()
+
+    def free(group: int) -> bool:
+        return group not in chosen and all(spare[stratum] > 0 for stratum in size_in[group])
+
+    def cost(group: int) -> float:
+        """How much farther from their shares the strata are with this group."""
+        return sum(abs(wanting[s] - size) - abs(wanting[s]) for s, size in size_in[group].items())
+
+    def choose(group: int) -> None:
+        chosen.add(group)
+        for stratum, size in size_in[group].items():
+            wanting[stratum] -= size
+            spare[stratum] -= 1
+
+    for group in range(len(size_in)) if share > 0 else ():
+        if free(group) and cost(group) <= 0:
+            choose(group)
+    # Those of few groups first, since they have the least to choose from.
+    for stratum in sorted(members, key=lambda s: len(members[s])) if share > 0 else ():
+        able = [group for group in members[stratum] if free(group)]
+        if able and chosen.isdisjoint(members[stratum]):
+            choose(min(able, key=cost))
+    return np.isin(group_of, list(chosen))
 
 
-def _fill(sizes: NDArray[np.int64], wanted: float) -> list[int]:
-    """Positions of groups, from the first on, that together come as near to `wanted` as whole groups do."""
-    taken, places = 0, []
-    for place, size in enumerate(sizes[:-1].tolist()):
-        if taken + size / 2 <= wanted:
-            taken += size
-            places.append(place)
-    return places or ([int(np.argmin(sizes))] if len(sizes) > 1 else [])
+def _sizes(
+    groups: NDArray[np.uint64], strata: NDArray[np.int64]
+) -> tuple[list[dict[int, int]], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each group how many recordings of which strata; of each recording its group and stratum."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    stratum_of = np.unique(strata, return_inverse=True)[1]
+    sizes: list[dict[int, int]] = [{} for _ in names]
+    pairs, counts = np.unique(stratum_of * len(names) + group_of, return_counts=True)
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        stratum, group = divmod(pair, len(names))
+        sizes[group][stratum] = count
+    return sizes, group_of, stratum_of
 
 
 def by_group(recordings: Sequence[Recording], task: str, valid: float = 0.1, test: float = 0.1) -> list[str]:
@@ -73,7 +103,7 @@ def by_group(recordings: Sequence[Recording], task: str, valid: float = 0.1, tes
     groups = hashes(recording.group or recording.path for recording in recordings)
     labels = [recording.labels.get(task, "") for recording in recordings]
     strata = np.unique(labels, return_inverse=True)[1]
-    tests = held_out(groups, strata, test)
+    tests = held_out(groups, strata, test, stay=2)
     rest = np.flatnonzero(~tests)
     validates = rest[held_out(groups[rest], strata[rest], valid / (1 - test))]
     splits = np.where(tests, "test", "train").astype(object)

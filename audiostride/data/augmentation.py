@@ -3,6 +3,7 @@ number of the batch; the device applies it. So a resumed run, and one with sever
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,12 @@ class Augmentation:
     """
 
     def __init__(self, settings: AugmentationSettings, sample_rate: int = 16000) -> None:
-        self.settings = settings
+        self.settings, self.sample_rate = settings, sample_rate
         self.noise = _noise(Path(settings.noise), sample_rate) if settings.noise else None
+
+    def __reduce__(self) -> Any:
+        """Other processes open the noise themselves."""
+        return Augmentation, (self.settings, self.sample_rate)
 
     def draw(self, rng: np.random.Generator, windows: int, length: int) -> dict[str, Tensor]:
         """What `augment` and `mask` need, on the first axis one entry per window; only what is wanted.

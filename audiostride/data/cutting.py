@@ -1,6 +1,8 @@
 """Many recordings in flat memory, and windows cut from them by one gather."""
 
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,6 +26,13 @@ class Sounds:
     begins: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    @cached_property
+    def flats(self) -> tuple[Tensor, ...]:
+        """The maps as tensors, which nothing writes to."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return tuple(map(torch.from_numpy, self.maps))
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         return self.ends - self.begins
@@ -33,28 +42,32 @@ class Sounds:
 
         `begins` counts from the recording's first sample; what lies outside the recording is silence.
         """
-        first = self.begins[chosen] + begins
-        sizes = np.array([len(flat) for flat in self.maps])[self.map_of[chosen]]
-        whole = (first >= 0) & (first + length <= sizes)
-        windows = torch.zeros(len(chosen), length, dtype=torch.int16)
-        for number, flat in enumerate(self.maps):
-            rows = np.flatnonzero(whole & (self.map_of[chosen] == number))
-            if len(rows) == 0:
-                continue
-            # One gather, whose rows are copied as blocks of memory.
-            every = torch.from_numpy(flat).unfold(0, length, 1)
-            gathered = every.index_select(0, torch.from_numpy(first[rows]))
-            if len(rows) == len(chosen):
-                windows = gathered
-            else:
-                windows[torch.from_numpy(rows)] = gathered
-        for row in np.flatnonzero(~whole):  # the few that reach over either end of a map
-            flat = self.maps[self.map_of[chosen[row]]]
-            low, high = np.clip([first[row], first[row] + length], 0, len(flat))
-            windows[row, low - first[row] : high - first[row]] = torch.from_numpy(flat[low:high])
+        windows = self._gather(self.map_of[chosen], self.begins[chosen] + begins, length)
         before = np.clip(-begins, 0, length)
         after = np.clip(begins + length - self.lengths[chosen], 0, length)
         return _silence(windows, torch.from_numpy(before), torch.from_numpy(after))
+
+    def _gather(self, maps: NDArray[np.int64], firsts: NDArray[np.int64], length: int) -> Tensor:
+        """(windows, length), from sample `firsts` of its map on; what a map does not have is silence."""
+        fits = (firsts >= 0) & (firsts + length <= np.array([len(flat) for flat in self.flats])[maps])
+        if len(self.flats) == 1 and fits.all():
+            return _rows(self.flats[0], firsts, length)
+        windows = torch.empty(len(firsts), length, dtype=torch.int16)
+        for number, flat in enumerate(self.flats):
+            rows = np.flatnonzero(fits & (maps == number))
+            if len(rows):
+                windows[torch.from_numpy(rows)] = _rows(flat, firsts[rows], length)
+        for row in np.flatnonzero(~fits):  # the few at either end of a map
+            flat, first = self.flats[maps[row]], int(firsts[row])
+            low, high = np.clip([first, first + length], 0, len(flat))
+            windows[row] = 0
+            windows[row, low - first : high - first] = flat[low:high]
+        return windows
+
+
+def _rows(flat: Tensor, firsts: NDArray[np.int64], length: int) -> Tensor:
+    """One gather, whose rows are copied as blocks of memory."""
+    return flat.unfold(0, length, 1).index_select(0, torch.from_numpy(firsts))
 
 
 def _silence(windows: Tensor, before: Tensor, after: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The loaders of a run, over its prepared corpora."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ class WindowsModule(LightningDataModule):
         self.window = round(data.window_s * self.stores[0].sample_rate)
         self.augmentation = augmentation or AugmentationSettings()
         self.augment = Augmentation(self.augmentation) if self.augmentation.draws else None
+        self.select = cache(self._select)
         self.shares = self._shares()
 
-    def select(self, split: str) -> Selection:
+    def _select(self, split: str) -> Selection:
         return select(self.stores, split, self.labels, self.data.holdout)
 
     def split(self, task: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class Store:
     Attributes:
         folder: that holds it.
         card: the contents of card.json.
-        waveforms: all samples, int16, memory-mapped; writing to them does not change the file.
+        waveforms: all samples, int16, memory-mapped.
         starts: (recordings + 1,), where each recording begins in `waveforms`, then the end of the last.
         splits: (recordings,), index into `SPLITS`.
         labels: from task to (recordings,), index into `card["tasks"][task]`, −1 for none.
@@ -87,20 +88,21 @@ def open_store(folder: Path) -> Store:
         raise UserError(f"there is no prepared corpus in {folder}: make it with audiostride prepare")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card["format"] != FORMAT:
-            raise UserError(f"{folder} was prepared by another version of audiostride: prepare it again")
-        with np.load(folder / INDEX) as index:
-            labels = {task: index[f"label/{number}"] for number, task in enumerate(card["tasks"])}
-            rest = [index[name] for name in ("starts", "splits", "groups", "names")]
-        # Copied on writing, since torch does not take read-only memory.
-        waveforms = np.memmap(folder / WAVEFORMS, dtype="<i2", mode="c")
-    except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+        if card["format"] == FORMAT:
+            return _open(folder, card)
+    except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile) as error:
         raise UserError(f"the prepared corpus in {folder} is damaged ({error}): prepare it again") from error
-    starts, splits, groups, names = rest
+    raise UserError(f"{folder} was prepared by another version of audiostride: prepare it again")
+
+
+def _open(folder: Path, card: dict[str, Any]) -> Store:
+    with np.load(folder / INDEX) as index:
+        labels = {task: index[f"label/{number}"] for number, task in enumerate(card["tasks"])}
+        starts, splits, groups, names = (index[name] for name in ("starts", "splits", "groups", "names"))
+    # Read-only: a private map that could be written counts as memory, however little of it is touched.
+    waveforms = np.memmap(folder / WAVEFORMS, dtype="<i2", mode="r")
     if len(waveforms) != starts[-1]:
-        raise UserError(f"the prepared corpus in {folder} is damaged ({WAVEFORMS} is cut): prepare it again")
+        raise ValueError(f"{WAVEFORMS} is cut")
     return Store(folder, card, waveforms, starts, splits, labels, groups, names)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -49,6 +49,10 @@ class Selection:
     store_of: NDArray[np.int64]
     recordings: NDArray[np.int64]
     labels: dict[str, NDArray[np.int64]]
+
+    def __reduce__(self) -> Any:
+        """Without `sounds`, whose maps other processes open themselves."""
+        return Selection, (self.stores, self.store_of, self.recordings, self.labels)
 
     @cached_property
     def sounds(self) -> Sounds:

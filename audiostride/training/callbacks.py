@@ -164,6 +164,11 @@ class KeepCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    @property
+    def state_key(self) -> str:
+        """Lightning's own has no file name, and is the same for two that monitor nothing."""
+        return f"KeepCheckpoint {self.filename}"
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = Path(str(self.dirpath))
         paths = {name: path for name, path in state_dict.items() if name.endswith("_path") and path}
