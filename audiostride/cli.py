@@ -55,7 +55,7 @@ def _prepare_parser(name: str, dataset: "Dataset") -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"audiostride prepare {name}", description=dataset.title, exit_on_error=False, allow_abbrev=False
     )
-    parser.add_argument("source", type=str, help="Where it lies: see below.")
+    parser.add_argument("source", type=str, help="Its folder; for csv, the file.")
     parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/NAME)")
     if dataset.archives:
         parser.add_argument("--download", action="store_true", help="Get what is missing in SOURCE first.")
@@ -71,7 +71,7 @@ def _tell_card(out: Path, card: dict[str, Any]) -> None:
         _tell(f"note: {note}")
     if card["problems"]:
         found = ", ".join(f"{count} × {reason}" for reason, count in card["problems"].items())
-        _tell(f"note: {found} ({card['left_out']} files left out; list: {out / 'problems.csv'})")
+        _tell(f"note: {found} (left out: {card['left_out']}; list: {out / 'problems.csv'})")
     for task, labels in card["tasks"].items():
         numbers = [f"{sum(card['counts'][split][task].values())} {split}" for split in card["counts"]]
         _tell(f"{task}: {len(labels)} labels, recordings: {', '.join(numbers)} (split: {card['split']})")
@@ -178,24 +178,27 @@ def demo(arguments: Sequence[str]) -> None:
 
 def bench(arguments: Sequence[str]) -> None:
     """Speed and memory, measured side by side in one run."""
-    from audiostride.bench.preparing import PrepareBench, bench_prepare
-    from audiostride.bench.windows import WindowsBench, bench_windows
+    from audiostride.bench.settings import PrepareBench, WindowsBench
 
-    benches: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
-        "data": (WindowsBench, bench_windows),
-        "prepare": (PrepareBench, bench_prepare),
-    }
+    benches = {"data": WindowsBench, "prepare": PrepareBench}
     parser = _parser("bench", bench)
     commands = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
-    for name, (kind, _) in benches.items():
+    for name, kind in benches.items():
         one = _parser(f"bench {name}", kind)
         one.add_class_arguments(kind, None)
         _add_format(one)
         commands.add_subcommand(name, one, help=kind.__doc__)
     args = _parse(parser, arguments)
-    kind, measure = benches[args.what]
-    args = args[args.what]
-    _print(measure(_settings(kind, args)), args.format)
+    settings: Any = _settings(benches[args.what], args[args.what])
+    format = args[args.what].format
+    if isinstance(settings, WindowsBench):
+        from audiostride.bench.windows import bench_windows
+
+        _print(bench_windows(settings), format)
+    else:
+        from audiostride.bench.preparing import bench_prepare
+
+        _print(bench_prepare(settings), format)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -80,13 +80,16 @@ def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"the recipe {path} must hold settings, as in 'training: {{steps: 1000}}'")
     bases = settings.pop("base", None) or []
+    bases = bases if isinstance(bases, list) else [bases]
+    if not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{path}: base must be a recipe's name or file, or a list of them")
     _check_keys(settings, Recipe, path)
     if path.resolve() in above:
         raise UserError(f"{path} is its own base: a recipe must stand on another")
     below: dict[str, Any] = {}
-    for base in bases if isinstance(bases, list) else [bases]:
-        beside = path.parent / str(base)
-        file = beside if beside.is_file() else find(str(base))
+    for base in bases:
+        beside = path.parent / base
+        file = beside if beside.is_file() else find(base)
         below = _merge(below, read(file, (*above, path.resolve())))
     return _merge(below, settings)
 
@@ -123,7 +126,10 @@ def read_config(run: Path) -> Recipe:
         raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
     if not (run / CONFIG).is_file():
         raise UserError(f"{run} is no run, {CONFIG} is missing: give the folder that audiostride train made")
-    return build(read(run / CONFIG), run / CONFIG)
+    try:
+        return build(read(run / CONFIG), run / CONFIG)
+    except UserError as error:
+        raise UserError(f"{error}; if another version of audiostride wrote it, train again") from error
 
 
 _TYPES = {

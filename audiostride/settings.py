@@ -80,7 +80,7 @@ class DataSettings:
     """Processes that load batches ahead, for a corpus larger than memory; 0 is quickest for others."""
 
     def __post_init__(self) -> None:
-        _check("data.window_s", self.window_s, 0.01)  # a frame
+        _check("data.window_s", self.window_s, 0.1)  # ten frames
         _check("data.workers", self.workers, 0)
         _check_share("data.holdout", self.holdout)
         if not self.corpora:
@@ -115,7 +115,7 @@ class AugmentationSettings:
     gain_db: float = 0.0
     """Change the level by up to so many decibels, up or down."""
     noise: str | None = None
-    """Add noise from a prepared corpus, or a folder such as Speech Commands' _background_noise_."""
+    """Add noise: a folder such as Speech Commands' _background_noise_, or a prepared corpus (what trains)."""
     noise_snr_db: tuple[float, float] = (0.0, 30.0)
     """Lowest and highest level of a window above its noise, in decibels."""
     noise_share: float = 0.5
@@ -134,6 +134,8 @@ class AugmentationSettings:
     def __post_init__(self) -> None:
         for name in ("shift_s", "gain_db", "time_masks", "time_mask_s", "frequency_masks", "mixup"):
             _check(f"augmentation.{name}", getattr(self, name), 0)
+        if self.gain_db > 60:
+            raise ValueError(f"augmentation.gain_db must be at most 60 decibels, but is {self.gain_db:g}")
         _check("augmentation.frequency_mask_channels", self.frequency_mask_channels, 1)
         _check_share("augmentation.noise_share", self.noise_share, most=1)
         low, high = self.noise_snr_db

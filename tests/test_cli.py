@@ -148,7 +148,7 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("training: {steps: 0}", "training.steps must be a finite number, at least 1, but is 0"),
         ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
         ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
-        ("data: {window_s: 0}", "data.window_s must be a finite number, at least 0.01, but is 0"),
+        ("data: {window_s: 0}", "data.window_s must be a finite number, at least 0.1, but is 0"),
         (
             "data: {labels: yes}",
             "data.labels must be a mapping from text to list[text] or list[text] or null, but",
@@ -166,7 +166,7 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
             "training: {task_weights: {a: -1}}",
             "training.task_weights of a must be a finite number, at least 0",
         ),
-        ("base: 3", "there is no recipe 3"),
+        ("base: 3", "r.yaml: base must be a recipe's name or file, or a list of them"),
         (
             "training: {complexity: .nan}",
             "training.complexity must be a finite number, at least 0, but is nan",
@@ -296,7 +296,8 @@ def test_help_and_usage_errors_do_not_wait_for_heavy_imports() -> None:
     code = (
         "import sys; from audiostride.cli import main\n"
         "for a in (['--help'], ['train', '-h'], ['train', 'demo', '--nonsense'], ['train', 'nothing'],\n"
-        "          ['train', 'demo', '--data.corpus', 'nowhere'], ['test', 'nothing'], ['strides', 'no']):\n"
+        "          ['train', 'demo', '--data.corpus', 'nowhere'], ['test', 'nothing'], ['strides', 'no'],\n"
+        "          ['bench', '--help'], ['bench', 'data', '--help'], ['prepare', 'nsynth', 'nowhere']):\n"
         "    try: main(a)\n"
         "    except SystemExit: pass\n"
         "heavy = {'torch', 'torchaudio', 'lightning', 'librosa', 'scipy', 'tensorboard'}\n"

@@ -127,3 +127,19 @@ def test_evaluation_visits_every_recording_once_per_window(store: Store) -> None
     windows = EvaluationWindows(chosen, 4, 4000)
     seen = Counter(int(r) for k in range(len(windows)) for r in windows[k]["recording"])
     assert seen == {r: max(1, round(length / 4000)) for r, length in enumerate(chosen.lengths)}
+
+
+def test_memory_of_a_batch_is_used_again_only_when_nobody_holds_it(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [100] * 6), "train", {"task": ["a", "b"]})
+    windows = TrainingWindows(chosen, 4, 20, seed=1)
+    kept = [windows[k]["waveform"][1:, ::2] for k in range(8)]  # views hold it too
+    expected = [part.clone() for part in kept]
+    for number in range(20):
+        windows[number]
+    assert all(part.equal(copy) for part, copy in zip(kept, expected, strict=True))
+    places = set()
+    for number in range(20):
+        batch = windows[number]
+        places.add(batch["waveform"].data_ptr())
+        del batch
+    assert len(places) == 1

@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+import shutil
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -27,7 +28,7 @@ from audiostride.data.windows import EvaluationWindows, Selection, TrainingWindo
 from audiostride.errors import UserError
 from audiostride.settings import AugmentationSettings, DataSettings, Recipe, TrainingSettings
 from audiostride.training.evaluation import evaluate
-from audiostride.training.module import mean_cross_entropy
+from audiostride.training.module import RecordingLogits, _scores, mean_cross_entropy
 from audiostride.training.run import train
 
 LABELS = {"shape": ["click", "hiss"], "level": ["high", "low", "middle"]}
@@ -76,6 +77,12 @@ def every(stores: list[Store], split: str = "train") -> Selection:
     return select(stores, split, {task: names for store in stores for task, names in store.tasks.items()})
 
 
+def turns(windows: TrainingWindows, number: int) -> list[int]:
+    """For which task each window of a batch is drawn."""
+    places = np.arange(windows.batch_size) + windows.batch_size * number
+    return windows.turns[places % len(windows.turns)].tolist()
+
+
 def drawn_tasks(windows: TrainingWindows, batches: int) -> Counter[int]:
     """How many windows were drawn for each task, from the pattern of turns."""
     count = batches * windows.batch_size
@@ -105,22 +112,27 @@ def test_a_selection_of_several_corpora_holds_the_recordings_of_all(store: Store
 def test_tasks_take_turns_evenly(store: Store, sounds: Store) -> None:
     windows = TrainingWindows(every([store, sounds]), 10, 4000)
     assert drawn_tasks(windows, 3) == {0: 10, 1: 10, 2: 10}
-    names = [set() for _ in range(3)]  # type: list[set[int]]
+    seen: list[set[int]] = [set(), set(), set()]
     for number in range(9):
-        batch = windows[number]
-        for row, task in enumerate(windows.turns[(np.arange(10) + 10 * number) % 3]):
-            label = batch["labels"][list(batch["labels"])[task]][row]
-            assert label >= 0
-            names[task].add(int(batch["recording"][row]))
-    assert [len(seen) for seen in names] == [18, 20, 16]  # in 30 turns each recording of a task had one
+        for task, recording in zip(turns(windows, number), windows._chosen(number), strict=True):
+            assert list(windows.selection.labels.values())[task][recording] >= 0
+            seen[task].add(int(recording))
+    assert [len(recordings) for recordings in seen] == [18, 20, 16]  # each had one of 30 turns
+
+
+def test_a_batch_lies_corpus_by_corpus(store: Store, sounds: Store) -> None:
+    windows = TrainingWindows(every([store, sounds]), 10, 4000)
+    for number in range(5):
+        recordings = windows[number]["recording"].numpy()
+        assert (np.diff(windows.selection.store_of[recordings]) >= 0).all()
+        assert sorted(recordings) == sorted(windows._chosen(number))
 
 
 def test_every_recording_of_a_task_comes_once_before_any_comes_again(sounds: Store) -> None:
     windows = TrainingWindows(every([sounds]), 8, 4000, shares={"shape": 1, "level": 3})
     seen: dict[int, list[int]] = {0: [], 1: []}
     for number in range(40):
-        turns = windows.turns[(np.arange(8) + 8 * number) % len(windows.turns)]
-        for task, recording in zip(turns, windows[number]["recording"].tolist(), strict=True):
+        for task, recording in zip(turns(windows, number), windows._chosen(number).tolist(), strict=True):
             seen[task].append(recording)
     assert len(seen[1]) == pytest.approx(3 * len(seen[0]), abs=2)
     for task, pool in ((0, 20), (1, 16)):
@@ -137,8 +149,8 @@ def test_shares_of_tasks_are_kept_in_every_stretch(shares: tuple[float, float], 
     )
     wanted = shares[0] / sum(shares)
     for begin, length in ((0, 64), (640, 64), (77, 1000), (0, 50_000)):
-        turns = windows.turns[np.arange(begin, begin + length) % len(windows.turns)]
-        assert (turns == 0).sum() == pytest.approx(wanted * length, abs=2 + length / 4096)
+        drawn = windows.turns[np.arange(begin, begin + length) % len(windows.turns)]
+        assert (drawn == 0).sum() == pytest.approx(wanted * length, abs=2 + length / 4096)
 
 
 def test_a_task_of_no_share_is_not_drawn(sounds: Store) -> None:
@@ -210,17 +222,17 @@ def test_a_task_in_two_corpora_has_the_labels_of_both(store: Store, tmp_path: Pa
 )
 def test_unknown_tasks_are_told_in_a_sentence(data: dict[str, Any], sentence: str, sounds: Store) -> None:
     with pytest.raises(UserError, match=sentence):
-        module(sounds, **data)
+        module(sounds, **data).shares()
 
 
 def test_shares_are_uniform_proportional_or_given(store: Store, sounds: Store) -> None:
-    assert module(store, sounds).shares == {"speech_commands": 1, "shape": 1, "level": 1}
-    assert module(store, sounds, sampling="proportional").shares == {
+    assert module(store, sounds).shares() == {"speech_commands": 1, "shape": 1, "level": 1}
+    assert module(store, sounds, sampling="proportional").shares() == {
         "speech_commands": 18,
         "shape": 20,
         "level": 16,
     }
-    assert module(store, sounds, sampling={"level": 0.5}).shares == {
+    assert module(store, sounds, sampling={"level": 0.5}).shares() == {
         "speech_commands": 1,
         "shape": 1,
         "level": 0.5,
@@ -345,7 +357,7 @@ def test_another_corpus_is_tested_on_the_tasks_that_it_has(
         "speech_commands"
     ]
     train(recipe(store, steps=2), tmp_path / "words")
-    with pytest.raises(UserError, match="has no task speech_commands: there are shape, level"):
+    with pytest.raises(UserError, match="has no test recordings of speech_commands"):
         evaluate(tmp_path / "words", corpus=str(sounds.folder))
 
 
@@ -378,6 +390,97 @@ def test_a_corpus_is_added_and_a_task_left_out_by_one_option(
     assert list(load("less").labels) == ["speech_commands", "shape"]
 
 
+def test_a_model_of_two_corpora_is_tested_on_either(store: Store, tmp_path: Path) -> None:
+    """Also where they share a task and neither has all of its labels."""
+    (tmp_path / "source").mkdir()
+    rng = np.random.default_rng(0)
+    recordings = []
+    for number in range(6):
+        soundfile.write(tmp_path / "source" / f"{number}.wav", rng.standard_normal(4000) / 9, 16000)
+        word = ("no", "maybe")[number % 2]
+        recordings.append(Recording(f"{number}.wav", SPLITS[number // 2], {"speech_commands": word}))
+    tasks = {"speech_commands": ["maybe", "no"]}
+    more = prepare(Corpus("more", tmp_path / "source", "given", tasks, recordings), tmp_path / "out")
+    train(recipe(store, more, steps=2), tmp_path / "run")
+    rows = [evaluate(tmp_path / "run", corpus=str(each.folder))[0] for each in (store, more)]
+    assert [row["recordings"] for row in rows] == [6, 2]
+    assert [row["split"] for row in rows] == ["official test", "given test"]
+    assert [row["classes"] for row in rows] == [4, 4]
+
+
+def test_a_corpus_given_twice_is_told_in_a_sentence(sounds: Store, tmp_path: Path) -> None:
+    shutil.copytree(sounds.folder, tmp_path / "copy")
+    for second in (str(sounds.folder), str(tmp_path / "copy")):
+        with pytest.raises(
+            UserError, match=r"data\.corpus has the same recordings in .* and .*: leave one out"
+        ):
+            WindowsModule(DataSettings([str(sounds.folder), second]), TrainingSettings())
+
+
+def test_a_task_that_is_left_out_may_still_have_weights_and_labels(sounds: Store, tmp_path: Path) -> None:
+    made = recipe(sounds, steps=2, task_weights={"level": 0.5})
+    made.data.leave_out, made.data.sampling = "level", {"level": 2.0}
+    made.data.labels = {"level": ["low", "high"]}
+    train(made, tmp_path / "run")
+    assert load(tmp_path / "run").labels == {"shape": ["click", "hiss"]}
+
+
+def test_a_run_goes_on_where_its_corpora_have_moved_and_with_other_workers(
+    sounds: Store, tmp_path: Path
+) -> None:
+    shutil.copytree(sounds.folder, tmp_path / "before")
+    made = recipe(sounds, steps=6, batch_size=8)
+    made.augmentation.gain_db = 3.0
+    train(made, tmp_path / "whole")
+    made.data.corpus, made.training.steps = str(tmp_path / "before"), 4
+    train(made, tmp_path / "run")
+    (tmp_path / "before").rename(tmp_path / "after")
+    made.data.corpus, made.data.workers, made.training.steps = str(tmp_path / "after"), 2, 6
+    train(made, tmp_path / "run", resume=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+
+
+def test_recordings_held_out_of_training_are_called_so(unvalidated: Store, tmp_path: Path) -> None:
+    train(recipe(unvalidated, steps=2), tmp_path / "run")
+    assert {row["split"] for row in evaluate(tmp_path / "run", "valid")} == {"given train, held out"}
+
+
+def test_a_task_without_windows_in_a_batch_keeps_its_last_score(sounds: Store, tmp_path: Path) -> None:
+    made = recipe(sounds, steps=8, validate_every=1, batch_size=1, learning_rate=0.0)
+    made.data.sampling = {"shape": 5.0}
+    train(made, tmp_path / "run")
+    seen = [line["metrics"] for line in metrics(tmp_path / "run")]
+    batches = TrainingWindows(every([sounds]), 1, 16000, shares={"shape": 5.0, "level": 1.0})
+    there = [bool(batches[k]["labels"]["level"][0] >= 0) for k in range(8)]
+    assert not all(there)
+    for before, line, labelled in zip([{}, *seen], seen, there, strict=False):
+        if not labelled:
+            assert line.get("train/loss/level") == before.get("train/loss/level")
+    assert all("train/loss/shape" in line for line in seen)
+
+
+def test_the_area_under_the_curve_is_right_for_confident_models() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(0, 2, (200,))
+    margin = 20 * (torch.randn(200) + labels)
+    logits = torch.stack([-margin / 2, margin / 2], 1)
+    area = _scores(logits, labels)["roc_auc"]
+    assert float(area) == pytest.approx(roc_auc_score(labels, margin), abs=1e-6)
+
+
+def test_windows_are_counted_right_in_a_model_of_low_precision() -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        scores = RecordingLogits(1)
+        for _ in range(700):
+            batch: Any = {"recording": torch.tensor([0]), "labels": {"task": torch.tensor([1])}}
+            scores.update(batch, {"task": torch.tensor([[1.0, 2.0]])})
+        torch.testing.assert_close(scores.mean("task")[0], torch.tensor([[1.0, 2.0]], dtype=torch.float32))
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_any_name_can_be_a_task(tmp_path: Path) -> None:
     """Also those of attributes of a module, or with dots and slashes, as columns of a CSV file have."""
     corpus = write_sounds(tmp_path / "source", 12)
@@ -388,7 +491,7 @@ def test_any_name_can_be_a_task(tmp_path: Path) -> None:
     train(recipe(store, steps=2), tmp_path / "run")
     rows = evaluate(tmp_path / "run", confusion=tmp_path / "confusion")
     assert [row["task"] for row in rows] == ["keys", "a.b/c d"]
-    assert {path.name for path in (tmp_path / "confusion").iterdir()} == {"keys.csv", "a.b_c d.csv"}
+    assert {path.name for path in (tmp_path / "confusion").iterdir()} == {"keys.csv", "a.b%2Fc d.csv"}
 
 
 def test_mixed_loss_is_the_mean_of_both_labels_by_weight() -> None:

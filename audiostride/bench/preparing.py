@@ -1,30 +1,19 @@
 """How fast a corpus is prepared, and in how much memory."""
 
+import re
 import resource
 import time
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from audiostride.bench.corpora import noise_corpus
+from audiostride.bench.settings import PrepareBench
 from audiostride.corpora.base import Corpus
 from audiostride.data.prepare import prepare
 from audiostride.settings import PrepareSettings
-
-
-@dataclass
-class PrepareBench:
-    """Files per second and peak memory of preparing WAV files, whole and with every hundredth damaged."""
-
-    files: int = 10000
-    """Files of noise."""
-    seconds: float = 1.0
-    """Length of each."""
-    workers: list[int] = field(default_factory=lambda: [1, 2])
-    """Numbers of processes to compare."""
 
 
 def bench_prepare(settings: PrepareBench) -> list[dict[str, Any]]:
@@ -33,35 +22,30 @@ def bench_prepare(settings: PrepareBench) -> list[dict[str, Any]]:
     with TemporaryDirectory() as folder:
         for damaged in (0, 100):
             corpus = noise_corpus(Path(folder, f"noise{damaged}"), settings.files, settings.seconds, damaged)
-            rows += [
-                _measure(corpus, Path(folder, f"out{damaged}-{n}"), n, damaged) for n in settings.workers
-            ]
+            for workers in settings.workers:
+                out = Path(folder, f"out{damaged}-{workers}")
+                with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+                    figures = fresh.submit(_prepare, corpus, out, workers).result()
+                damage = f"1 of {damaged}" if damaged else "none"
+                rows.append({"processes": workers, "damaged": damage, "files": settings.files} | figures)
     return rows
 
 
-def _measure(corpus: Corpus, out: Path, workers: int, damaged: int) -> dict[str, Any]:
-    context = get_context("spawn")
-    answers: SimpleQueue = context.SimpleQueue()
-    process = context.Process(target=_prepare, args=(corpus, out, workers, answers))
-    process.start()
-    seconds, left_out, own, child = answers.get()
-    process.join()
-    return {
-        "processes": workers,
-        "damaged": f"1 of {damaged}" if damaged else "none",
-        "files": len(corpus.recordings),
-        "left_out": left_out,
-        "files_per_second": len(corpus.recordings) / seconds,
-        "peak_mb": own,
-        "peak_mb_of_a_worker": child or None,
-    }
-
-
-def _prepare(corpus: Corpus, out: Path, workers: int, answers: SimpleQueue) -> None:
+def _prepare(corpus: Corpus, out: Path, workers: int) -> dict[str, Any]:
     begun = time.perf_counter()
     store = prepare(corpus, out, PrepareSettings(workers=workers))
     seconds = time.perf_counter() - begun
-    memory = [
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    ]
-    answers.put((seconds, store.card["left_out"], *memory))
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {
+        "left_out": store.card["left_out"],
+        "files_per_second": len(corpus.recordings) / seconds,
+        "peak_mb": _peak_mb(),
+        "peak_mb_of_a_worker": children or None,
+    }
+
+
+def _peak_mb() -> float:
+    """Of this process since it began: getrusage also counts the one that it was forked from."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

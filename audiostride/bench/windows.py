@@ -1,8 +1,8 @@
-"""How fast training windows come: from a prepared corpus, and from a WAV file opened for each."""
+"""How fast training windows come: from prepared corpora, and from a WAV file opened for each."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -12,26 +12,16 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from audiostride.bench.corpora import noise_corpus
+from audiostride.bench.settings import WindowsBench
 from audiostride.corpora.base import Corpus
 from audiostride.data.prepare import prepare
 from audiostride.data.windows import TrainingWindows, select
 
-
-@dataclass
-class WindowsBench:
-    """Windows per second from a prepared corpus against one WAV file per window, in one process each."""
-
-    files: int = 2000
-    """Recordings of noise to cut from."""
-    seconds: float = 2.0
-    """Length of each."""
-    batch_size: int = 256
-    """Windows of one second per batch."""
-    rounds: int = 20
-    """Measurements of each kind, taken in turns; the median counts."""
+_FILES, _COPY = "a WAV file per window", "memory copy"
+_CALLS = 4  # in a turn
 
 
 class _Files(Dataset[tuple[Tensor, int]]):
@@ -53,53 +43,73 @@ class _Files(Dataset[tuple[Tensor, int]]):
 
 def bench_windows(settings: WindowsBench) -> list[dict[str, Any]]:
     """One row per way: windows per second, as a multiple of those from files, and as a share of what copying
-    memory would give.
+    as much from random places of the prepared corpus gives.
     """
-    with TemporaryDirectory() as folder:
-        corpus = noise_corpus(Path(folder, "noise"), settings.files, settings.seconds)
-        store = prepare(corpus, Path(folder, "prepared"))
-        labels = store.tasks
-        packed = TrainingWindows(select(store, "train", labels), settings.batch_size, 16000)
-        files = DataLoader(_Files(corpus), settings.batch_size, shuffle=True, drop_last=True)
-        block = np.zeros(settings.batch_size * 16000, dtype=np.int16)
-        target = np.empty_like(block)
-        ways = {
-            "a WAV file per window": _next(files),
-            "prepared corpus": _next(DataLoader(packed, batch_size=None, sampler=range(10**9))),
-            "memory copy": lambda: np.copyto(target, block),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(settings.rounds + 1):
-            for name, take in ways.items():
-                seconds[name].append(_timed(take))
-    rate = {name: settings.batch_size / median(times[1:]) for name, times in seconds.items()}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with TemporaryDirectory() as folder:
+            seconds = _in_turns(_ways(settings, Path(folder)), settings.rounds)
+    finally:
+        torch.set_num_threads(threads)
+    rates = {name: settings.batch_size / median(times) for name, times in seconds.items()}
     return [
         {
             "way": name,
-            "windows_per_second": rate[name],
-            "times_files": rate[name] / rate["a WAV file per window"],
-            "share_of_memory_copy": rate[name] / rate["memory copy"],
+            "windows_per_second": rate,
+            "times_files": rate / rates[_FILES],
+            "share_of_memory_copy": rate / rates[_COPY],
         }
-        for name in ways
+        for name, rate in rates.items()
     ]
 
 
+def _ways(settings: WindowsBench, folder: Path) -> dict[str, Callable[[], Any]]:
+    """What gives a batch at each call."""
+    corpus = noise_corpus(folder / "noise", settings.files, settings.seconds)
+    store = prepare(corpus, folder / "whole")
+    files = _Files(corpus)
+    sampler = RandomSampler(files, replacement=True, num_samples=10**6 * settings.batch_size)
+    flat, length = np.asarray(store.waveforms), min(16000 * settings.batch_size, len(store.waveforms))
+    rng = np.random.default_rng(0)
+
+    target = np.empty(length, dtype=np.int16)
+
+    def copy() -> None:
+        begin = rng.integers(len(flat) - length, endpoint=True)
+        target[:] = flat[begin : begin + length]
+
+    parts = [
+        replace(corpus, recordings=corpus.recordings[number :: settings.corpora])
+        for number in range(settings.corpora)
+    ]
+    several = [prepare(part, folder / f"part{number}") for number, part in enumerate(parts)]
+    ways: dict[str, Callable[[], Any]] = {
+        _FILES: _next(DataLoader(files, settings.batch_size, sampler=sampler)),
+        "prepared corpus": _next(_packed([store], settings)),
+    }
+    if settings.corpora > 1:
+        ways[f"{settings.corpora} prepared corpora"] = _next(_packed(several, settings))
+    return ways | {_COPY: copy}
+
+
+def _packed(stores: list[Any], settings: WindowsBench) -> DataLoader:
+    windows = TrainingWindows(select(stores, "train", stores[0].tasks), settings.batch_size, 16000)
+    return DataLoader(windows, batch_size=None, sampler=range(10**9))
+
+
 def _next(loader: DataLoader) -> Callable[[], Any]:
-    """Gives batch after batch, beginning anew where the loader ends."""
-    iterator = iter(loader)
-
-    def take() -> Any:
-        nonlocal iterator
-        batch = next(iterator, None)
-        if batch is None:
-            iterator = iter(loader)
-            batch = next(iterator)
-        return batch
-
-    return take
+    batches: Iterator[Any] = iter(loader)
+    return lambda: next(batches)
 
 
-def _timed(work: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+def _in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds per call, some calls of each way at a time; the first turn does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, take in ways.items():
+            begun = time.perf_counter()
+            for _ in range(_CALLS):
+                take()
+            seconds[name].append((time.perf_counter() - begun) / _CALLS)
+    return {name: times[1:] for name, times in seconds.items()}

@@ -102,7 +102,7 @@ def download(
     except _UnreachableError as error:
         names = ", ".join(j.archive.name for j in jobs if not (j.path().exists() or j.path(".done").exists()))
         raise UserError(
-            f"{error}: give the same command again when it can, "
+            f"{error}: check the network and give the same command again, "
             f"or put by hand into {folder / '.downloads'}: {names}"
         ) from error
     except OSError as error:

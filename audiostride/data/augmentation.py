@@ -2,6 +2,7 @@
 number of the batch; the device applies it. So a resumed run, and one with several workers, gets the same.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiostride.corpora.base import sound_files
+from audiostride.corpora.base import SPLITS, sound_files
 from audiostride.data.cutting import Sounds
 from audiostride.data.reading import BadSoundError, read_sound
 from audiostride.data.store import CARD, open_store
@@ -42,7 +43,7 @@ class Augmentation:
         gain: factor of the waveform.
         noise, noise_level: int16 windows of noise, and by how much the window stands above it as a ratio of
             amplitudes, infinite where no noise is to be added.
-        partner, weight: for mixup, with which window of the batch, and the window's own weight.
+        partner, weight: for mixup, with which window of the batch, and the window's own weight, at least 1/2.
         time_masks, frequency_masks: (windows, masks, 2), place and width of each, from 0 to 1.
         """
         wanted, draws = self.settings, {}
@@ -50,14 +51,17 @@ class Augmentation:
             draws["gain"] = _amplitude(rng.uniform(-wanted.gain_db, wanted.gain_db, windows))
         if self.noise:
             chosen = rng.integers(len(self.noise.lengths), size=windows)
-            spare = np.maximum(self.noise.lengths[chosen] - length, 0)
-            draws["noise"] = self.noise.cut(chosen, rng.integers(spare, endpoint=True), length)
+            spare = self.noise.lengths[chosen] - length
+            begins = rng.integers(np.minimum(spare, 0), np.maximum(spare, 0), endpoint=True)
+            draws["noise"] = self.noise.cut(chosen, begins, length)
             level = _amplitude(rng.uniform(*wanted.noise_snr_db, windows))
             level[torch.from_numpy(rng.random(windows) >= wanted.noise_share)] = torch.inf
             draws["noise_level"] = level
         if wanted.mixup:
             draws["partner"] = torch.from_numpy(rng.permutation(windows))
-            draws["weight"] = _float(rng.beta(wanted.mixup, wanted.mixup, windows))
+            weight = rng.beta(wanted.mixup, wanted.mixup, windows)
+            # The larger of the two, which makes no difference to training: a window keeps its label.
+            draws["weight"] = _float(np.maximum(weight, 1 - weight))
         if wanted.time_masks:
             draws["time_masks"] = _float(rng.random((windows, wanted.time_masks, 2)))
         if wanted.frequency_masks:
@@ -85,8 +89,8 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
 
 
 def mask(spectrogram: Tensor, draws: dict[str, Tensor], settings: AugmentationSettings) -> Tensor:
-    """(windows, frames, channels), normalised, with stretches of time and bands of channels set to the mean,
-    which is zero (SpecAugment, Park et al. 2019).
+    """(windows, frames, channels), normalised, with stretches of time and bands of channels set to the
+    mean, which is zero (SpecAugment, Park et al. 2019).
     """
     frames, channels = spectrogram.shape[1:]
     if "time_masks" in draws:
@@ -100,10 +104,11 @@ def mask(spectrogram: Tensor, draws: dict[str, Tensor], settings: AugmentationSe
 
 def _covered(masks: Tensor, length: int, widest: float) -> Tensor:
     """(windows, length), whether any of the masks lies on a place."""
-    place, width = masks.unbind(-1)
+    place, width = masks.float().unbind(-1)
     # Whole widths from zero to the widest, and each place where the mask fits as likely as another.
-    width = (width * (min(widest, length) + 1)).floor().clamp(max=length)
-    begin = (place * (length - width + 1)).floor()
+    most = math.floor(min(widest, length))
+    width = (width * (most + 1)).floor().clamp(max=most)
+    begin = torch.minimum((place * (length - width + 1)).floor(), length - width)
     where = torch.arange(length, device=masks.device)[None, :, None]
     return ((where >= begin[:, None]) & (where < (begin + width)[:, None])).any(-1)
 
@@ -125,11 +130,12 @@ def _float(values: np.ndarray) -> Tensor:
 
 
 def _noise(place: Path, sample_rate: int) -> Sounds:
-    """The recordings of a prepared corpus, or the sound files of a folder."""
+    """The training recordings of a prepared corpus, or the sound files of a folder."""
     if (place / CARD).is_file():
         store = open_store(place)
-        maps, begins, ends = (np.asarray(store.waveforms),), store.starts[:-1], store.starts[1:]
-        return Sounds(maps, np.zeros(len(begins), dtype=np.int64), begins, ends)
+        train = np.flatnonzero(store.splits == SPLITS.index("train"))
+        maps, begins, ends = (np.asarray(store.waveforms),), store.starts[train], store.starts[train + 1]
+        return Sounds(maps, np.zeros(len(train), dtype=np.int64), begins, ends)
     sounds = []
     for path in sound_files(place):
         try:
@@ -137,9 +143,10 @@ def _noise(place: Path, sample_rate: int) -> Sounds:
         except BadSoundError as error:
             raise UserError(f"augmentation.noise: {error}") from error
     if not sounds:
+        what = "holds no sound" if place.is_dir() else "is no folder" if place.exists() else "is missing"
         raise UserError(
-            f"augmentation.noise is {place}, which holds no sound: give a prepared corpus, or a folder of "
-            "sound files such as data/speech_commands/_background_noise_"
+            f"augmentation.noise is {place}, which {what}: give a prepared corpus, or a folder of sound "
+            "files such as data/speech_commands/_background_noise_"
         )
     ends = np.cumsum([len(sound) for sound in sounds])
     flat = np.concatenate(sounds)

@@ -1,7 +1,6 @@
 """The loaders of a run, over its prepared corpora."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from audiostride.data.windows import (
     TrainingWindows,
     known_labels,
     select,
+    validates,
 )
 from audiostride.errors import UserError
 from audiostride.settings import AugmentationSettings, DataSettings, TrainingSettings
@@ -33,10 +33,12 @@ class WindowsModule(LightningDataModule):
         data: where the corpora lie, which tasks and labels are wanted, and how windows are cut.
         training: number and size of batches, and the seed.
         augmentation: of the training windows.
-        labels: from task to labels; by default those that `data` asks for.
+        labels: from task to labels, as a model has them; the corpora need not have all. By default those that
+            `data` asks for.
 
     Raises:
-        UserError: where there is no prepared corpus, or the corpora lack a task or a label that is asked for.
+        UserError: where there is no prepared corpus, or one is given twice; where the corpora lack a task or
+            a label that is asked for.
     """
 
     def __init__(
@@ -49,25 +51,37 @@ class WindowsModule(LightningDataModule):
         super().__init__()
         self.data, self.training = data, training
         self.stores = [open_store(Path(corpus)) for corpus in data.corpora]
+        _check_twice(self.stores)
+        self.strict = labels is None
         self.labels = labels or wanted_labels(data, self.stores)
         self.window = round(data.window_s * self.stores[0].sample_rate)
         self.augmentation = augmentation or AugmentationSettings()
         self.augment = Augmentation(self.augmentation) if self.augmentation.draws else None
-        self.select = cache(self._select)
-        self.shares = self._shares()
+        self.selections: dict[str, Selection] = {}
 
-    def _select(self, split: str) -> Selection:
-        return select(self.stores, split, self.labels, self.data.holdout)
+    def select(self, split: str) -> Selection:
+        if split not in self.selections:
+            self.selections[split] = select(self.stores, split, self.labels, self.data.holdout, self.strict)
+        return self.selections[split]
 
-    def split(self, task: str) -> str:
-        """Where the task's split comes from, as its corpora say."""
-        names = [store.card["split"] for store in self.stores if task in store.tasks]
+    def split(self, task: str, part: str) -> str:
+        """Which recordings a split of the task is, as its corpora say: "official test"."""
+        homes = [store for store in self.stores if task in store.tasks]
+        names = [
+            f"{store.card['split']} {part if part != 'valid' or validates(store) else 'train, held out'}"
+            for store in homes
+        ]
         return " and ".join(dict.fromkeys(names))
 
-    def _shares(self) -> dict[str, float]:
+    def shares(self) -> dict[str, float]:
+        """From each task to its share of the training windows, in any unit.
+
+        Raises:
+            UserError: where `data.sampling` names a task that no corpus has, or all shares are 0.
+        """
         sampling = self.data.sampling
         if isinstance(sampling, dict):
-            check_tasks("data.sampling", sampling, self.labels)
+            check_tasks("data.sampling", sampling, known_labels(self.stores))
             shares = {task: sampling.get(task, 1.0) for task in self.labels}
             if not any(shares.values()):
                 raise UserError("data.sampling is 0 for every task: give one of them a weight")
@@ -93,7 +107,7 @@ class WindowsModule(LightningDataModule):
             self.window,
             round(self.augmentation.shift_s * self.stores[0].sample_rate),
             self.training.seed,
-            self.shares,
+            self.shares(),
             self.augment,
         )
         mine = range(done * per_step + self.trainer.global_rank, until * per_step, self.trainer.world_size)
@@ -117,6 +131,18 @@ class WindowsModule(LightningDataModule):
         )
 
 
+def _check_twice(stores: Sequence[Store]) -> None:
+    """Raise `UserError` where the same sound is in two of the corpora, perhaps on two sides of a split."""
+    seen: dict[str, Path] = {}
+    for store in stores:
+        if store.card["hash"] in seen:
+            first = seen[store.card["hash"]]
+            raise UserError(
+                f"data.corpus has the same recordings in {first} and {store.folder}: leave one out"
+            )
+        seen[store.card["hash"]] = store.folder
+
+
 def wanted_labels(data: DataSettings, stores: Sequence[Store]) -> dict[str, list[str]]:
     """From each task that is to be trained to its labels.
 
@@ -131,8 +157,8 @@ def wanted_labels(data: DataSettings, stores: Sequence[Store]) -> dict[str, list
     if not labels:
         raise UserError(f"data.leave_out leaves no task: there are {', '.join(known)}")
     if isinstance(data.labels, dict):
-        check_tasks("data.labels", data.labels, labels)
-        return labels | data.labels
+        check_tasks("data.labels", data.labels, known)
+        return labels | {task: names for task, names in data.labels.items() if task in labels}
     if data.labels is not None and len(labels) > 1:
         raise UserError(
             f"data.labels names labels of one task, but there are {', '.join(labels)}: write it as "

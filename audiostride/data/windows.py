@@ -82,7 +82,11 @@ class Selection:
 
 
 def select(
-    stores: Store | Sequence[Store], split: str, labels: Mapping[str, Sequence[str]], holdout: float = 0.0
+    stores: Store | Sequence[Store],
+    split: str,
+    labels: Mapping[str, Sequence[str]],
+    holdout: float = 0.0,
+    strict: bool = True,
 ) -> Selection:
     """The recordings of a split with one of the given labels for at least one task.
 
@@ -91,12 +95,14 @@ def select(
         split: "train", "valid" or "test".
         labels: from task to the wanted labels, whose order gives their numbers.
         holdout: share of the training recordings that validates in a corpus without validation recordings.
+        strict: whether every task and label must be in some corpus.
 
     Raises:
-        UserError: for a task or label that no corpus has.
+        UserError: for a task or label that no corpus has, where `strict`.
     """
     stores = (stores,) if isinstance(stores, Store) else tuple(stores)
-    _check_labels(stores, labels)
+    if strict:
+        _check_labels(stores, labels)
     parts = [_select_one(store, split, labels, holdout) for store in stores]
     return Selection(
         stores,
@@ -124,13 +130,18 @@ def _select_one(
 def _splits(store: Store, holdout: float) -> NDArray[np.int8]:
     """The split of each recording, some of training held out to validate where none does."""
     train, valid = SPLITS.index("train"), SPLITS.index("valid")
-    if (store.splits == valid).any():
+    if validates(store):
         return store.splits
     trains = np.flatnonzero(store.splits == train)
     strata = next(iter(store.labels.values()))[trains]
     splits = store.splits.copy()
     splits[trains[held_out(store.groups[trains], strata, holdout)]] = valid
     return splits
+
+
+def validates(store: Store) -> bool:
+    """Whether a corpus has validation recordings of its own."""
+    return bool((store.splits == SPLITS.index("valid")).any())
 
 
 def _check_labels(stores: Sequence[Store], labels: Mapping[str, Sequence[str]]) -> None:
@@ -190,6 +201,8 @@ class TrainingWindows(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._chosen(number)
+        # By corpus, so that each is read by one gather into its part of the batch.
+        chosen = chosen[np.argsort(self.selection.store_of[chosen], kind="stable")]
         spare = self.selection.lengths[chosen] - self.window
         first, last = np.minimum(spare, 0) - self.shift, np.maximum(spare, 0) + self.shift
         begins = np.random.default_rng((self.seed, 1, number)).integers(first, last, endpoint=True)

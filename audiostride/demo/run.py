@@ -9,6 +9,7 @@ from audiostride import recipe as recipes
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.report import Format, render
 from audiostride.corpora import DATASETS
+from audiostride.data.module import WindowsModule
 from audiostride.data.prepare import prepare
 from audiostride.demo.rendered import (
     BirdSettings,
@@ -100,6 +101,8 @@ def _train(recipe: Recipe, run: Path) -> None:
         train(recipe, run, resume=True)
     elif asdict(read_config(run)) != asdict(recipe):
         raise UserError(f"{run} holds a run of another recipe: move it away, or give another --out")
+    elif read_checkpoint(last)["WindowsModule"] != WindowsModule(recipe.data, recipe.training).state_dict():
+        raise UserError(f"{run} holds a run on other corpora: move it away, or give another --out")
 
 
 def _stage(number: int, what: str) -> None:

@@ -70,13 +70,18 @@ class Progress(ProgressBar):
 
 def _in_words(trainer: Trainer, split: str) -> str:
     """ "loss 0.345, accuracy 87.1 %" from the metrics logged last."""
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    losses = [v for name, v in metrics.items() if name.startswith(f"{split}/loss")]
-    accuracies = [v for name, v in metrics.items() if name.startswith(f"{split}/accuracy/")]
-    if not losses or not accuracies:
+    metrics = _known(trainer)
+    accuracies = [value for name, value in metrics.items() if name.startswith(f"{split}/accuracy/")]
+    if f"{split}/loss" not in metrics or not accuracies:
         return ""
     mean = 100 * sum(accuracies) / len(accuracies)
-    return f"{split} loss {sum(losses):.3f}, accuracy {mean:.1f} %"
+    return f"{split} loss {metrics[f'{split}/loss']:.3f}, accuracy {mean:.1f} %"
+
+
+def _known(trainer: Trainer) -> dict[str, float]:
+    """What was logged last, but for tasks of which no window has come yet."""
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 class StrideLog(Callback):
@@ -127,7 +132,7 @@ class MetricsLog(Callback):
         line = {
             "step": trainer.global_step,
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
-            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "metrics": _known(trainer),
             "strides": _strides(pl_module),
         }
         with self.file.open("a") as file:

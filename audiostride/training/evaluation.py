@@ -3,20 +3,19 @@
 import csv
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from lightning.pytorch import Trainer
 
 from audiostride.data.module import WindowsModule
-from audiostride.data.store import open_store
-from audiostride.data.windows import known_labels
 from audiostride.errors import UserError
 from audiostride.models.classifier import load, read_checkpoint
 from audiostride.recipe import read_config
 from audiostride.runs import checkpoint_path
 from audiostride.settings import TrainingSettings
 from audiostride.training.module import ClassifierTraining
-from audiostride.training.run import quiet
+from audiostride.training.run import memory_told, quiet
 
 
 def evaluate(
@@ -42,16 +41,15 @@ def evaluate(
     Raises:
         UserError: where there is no such run or corpus, or nothing to evaluate on.
     """
+    if confusion is not None:
+        confusion.mkdir(parents=True, exist_ok=True)
     recipe = read_config(run)
     classifier = load(run, checkpoint)
     if corpus is not None:
         recipe.data.corpus = corpus
-    stores = [open_store(Path(folder)) for folder in recipe.data.corpora]
-    labels = {task: names for task, names in classifier.labels.items() if task in known_labels(stores)}
-    recipe.data.sampling = "uniform"  # which may name tasks that another corpus lacks
-    data = WindowsModule(recipe.data, recipe.training, labels=labels or classifier.labels)
+    data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
     selection = data.select(split)
-    labels = {task: names for task, names in labels.items() if selection.labelled(task)}
+    labels = {task: names for task, names in classifier.labels.items() if selection.labelled(task)}
     if not labels:
         raise UserError(
             f"{' and '.join(recipe.data.corpora)} has no {split} recordings of {', '.join(classifier.labels)}"
@@ -66,7 +64,8 @@ def evaluate(
             enable_model_summary=False,
         )
         module = ClassifierTraining(classifier, TrainingSettings())
-        (metrics,) = trainer.test(module, loader, verbose=False)
+        with memory_told():
+            (metrics,) = trainer.test(module, loader, verbose=False)
     if confusion is not None:
         _write_confusion(module, confusion)
     step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
@@ -80,7 +79,7 @@ def evaluate(
             "loss": metrics[f"test/loss/{task}"],
             "recordings": selection.labelled(task),
             "classes": len(names),
-            "split": f"{data.split(task)} {split}",
+            "split": data.split(task, split),
             "checkpoint": checkpoint,
             "step": step,
         }
@@ -89,10 +88,10 @@ def evaluate(
 
 
 def _write_confusion(module: ClassifierTraining, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for task, matrix in module.confusion.items():
         labels = module.classifier.labels[task]
-        with (folder / f"{task.replace('/', '_')}.csv").open("w", newline="", encoding="utf-8") as file:
+        # A task may have any name, a file may not.
+        with (folder / f"{quote(task, safe=' ')}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["label", *labels])
             writer.writerows([label, *row] for label, row in zip(labels, matrix.tolist(), strict=True))

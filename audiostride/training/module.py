@@ -34,7 +34,7 @@ class RecordingLogits:
     def update(self, batch: Batch, logits: dict[str, Tensor]) -> None:
         where = batch["recording"]
         if self.windows is None:
-            self.windows = torch.zeros(self.recordings, device=where.device)
+            self.windows = torch.zeros(self.recordings, dtype=torch.float32, device=where.device)
         self.windows.index_add_(0, where, torch.ones_like(where, dtype=self.windows.dtype))
         for task in batch["labels"]:
             values = logits[task]
@@ -75,7 +75,9 @@ def _scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     classes = logits.shape[1]
     scores = {"macro_f1": multiclass_f1_score(logits, labels, classes, average="macro")}
     if classes == 2 and labels.unique().numel() == 2:
-        scores["roc_auc"] = binary_auroc(logits.softmax(1)[:, 1], labels)
+        # By rank: probabilities of a confident model are all but 0 and 1, and tie.
+        ranks = (logits[:, 1] - logits[:, 0]).unique(return_inverse=True)[1]
+        scores["roc_auc"] = binary_auroc(ranks.double() / len(ranks), labels)
     return scores
 
 
@@ -100,6 +102,7 @@ class ClassifierTraining(LightningModule):
         self.classifier, self.settings = classifier, settings
         self.augmentation = augmentation or AugmentationSettings()
         self.confusion: dict[str, Tensor] = {}
+        self.latest: dict[str, Tensor] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         draws = batch.get("draws", {})
@@ -108,9 +111,11 @@ class ClassifierTraining(LightningModule):
         losses = []
         for task, values in self.classifier.classify(spectrogram).items():
             labels = batch["labels"][task]
-            weight = self.settings.task_weights.get(task, 1.0)
-            losses.append(weight * mean_cross_entropy(values, labels, draws))
-            self.log(f"train/accuracy/{task}", _share_right(values, labels))
+            loss = mean_cross_entropy(values, labels, draws)
+            losses.append(self._weight(task) * loss)
+            there = (labels >= 0).any()
+            self._log_where(there, f"train/loss/{task}", loss)
+            self._log_where(there, f"train/accuracy/{task}", _share_right(values, labels))
         loss = torch.stack(losses).sum()
         self.log("train/loss", loss)
         if self.settings.complexity > 0:
@@ -118,6 +123,15 @@ class ClassifierTraining(LightningModule):
             self.log("train/complexity", cost)
             loss = loss + self.settings.complexity * cost
         return loss
+
+    def _weight(self, task: str) -> float:
+        return self.settings.task_weights.get(task, 1.0)
+
+    def _log_where(self, there: Tensor, name: str, value: Tensor) -> None:
+        """Log a value of this batch, or if the batch has none of the task the last one; without waiting."""
+        before = self.latest.get(name, torch.full_like(value, torch.nan))
+        self.latest[name] = torch.where(there, value.detach(), before)
+        self.log(name, self.latest[name])
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -164,18 +178,21 @@ class ClassifierTraining(LightningModule):
 
     def _report(self, split: str) -> None:
         """Log loss and accuracy of each task, and the mean accuracy that picks the best checkpoint."""
-        accuracies = []
+        accuracies, losses = [], []
         for task in self.scores.sums:
             logits, labels = self.scores.mean(task)
             if len(labels) == 0:
                 continue
             accuracies.append(_share_right(logits, labels))
+            loss = cross_entropy(logits, labels)
+            losses.append(self._weight(task) * loss)
             self.log(f"{split}/accuracy/{task}", accuracies[-1])
-            self.log(f"{split}/loss/{task}", cross_entropy(logits, labels))
+            self.log(f"{split}/loss/{task}", loss)
             for name, value in _scores(logits, labels).items():
                 self.log(f"{split}/{name}/{task}", value)
             self.confusion[task] = multiclass_confusion_matrix(logits, labels, logits.shape[1])
         self.log(f"{split}/accuracy", torch.stack(accuracies).mean())
+        self.log(f"{split}/loss", torch.stack(losses).sum())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classifier"] = self.classifier.configuration()

@@ -1,4 +1,4 @@
-"""Training and testing a recipe in the folder of a run (see `audiostride.runs`)."""
+"""Training a recipe in the folder of a run (see `audiostride.runs`)."""
 
 import inspect
 import logging
@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.data.module import WindowsModule, check_tasks
+from audiostride.data.windows import known_labels
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.recipe import read_config
@@ -38,6 +39,7 @@ from audiostride.training.module import ClassifierTraining
 # Settings of the Trainer that a recipe has under another name, and what a run decides itself.
 _OWNED = {
     "max_steps": "training.steps",
+    "fast_dev_run": "training.steps",
     "val_check_interval": "training.validate_every",
     "check_val_every_n_epoch": "training.validate_every",
     "default_root_dir": "--out",
@@ -49,6 +51,10 @@ _OWNED = {
     "plugins": None,
     "num_sanity_val_steps": None,
 }
+
+
+# What a run may be resumed with another of. Corpora are compared by what they hold, not by where they lie.
+_FREE = ("trainer.", "data.corpus", "data.workers")
 
 
 def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
@@ -69,13 +75,13 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     """
     options = _trainer_options(recipe, run)
     data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
-    check_tasks("training.task_weights", recipe.training.task_weights, data.labels)
+    check_tasks("training.task_weights", recipe.training.task_weights, known_labels(data.stores))
     checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
     if not resume and last_checkpoint(run).exists():
         raise UserError(
             f"{run} holds a run already: go on with --resume, or choose another folder with --out"
         )
-    validates = _check_selections(data)
+    validates = _check_selections(data) and recipe.trainer.get("limit_val_batches", 1.0) != 0
     if not validates:
         options = {"limit_val_batches": 0} | options
     seed_everything(recipe.training.seed, verbose=False)
@@ -91,6 +97,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
 
 def _check_selections(data: WindowsModule) -> bool:
     """Raise an error where a task has nothing to train on; tell whether any has something to validate."""
+    data.shares()
     train = data.select("train")
     for task in data.labels:
         if train.labelled(task) == 0:
@@ -108,9 +115,9 @@ def _introduce(run: Path, data: WindowsModule, module: ClassifierTraining, optio
     for task, labels in data.labels.items():
         _tell(
             f"{task}: {len(labels)} labels, {train.labelled(task)} recordings to train on, "
-            f"{valid.labelled(task)} to validate (split: {data.split(task)})"
+            f"{valid.labelled(task)} to validate ({data.split(task, 'train')}, {data.split(task, 'valid')})"
         )
-    if len(valid.recordings) == 0:
+    if options.get("limit_val_batches") == 0:
         _tell("nothing to validate on: the last checkpoint counts as the best")
     _tell(f"{run}: {parameters:,} parameters; on {options['accelerator']} in {options['precision']}")
 
@@ -124,7 +131,8 @@ def _fit(
 ) -> None:
     """Train, with what may go wrong told in a sentence."""
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        with memory_told():
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         kept = (
             "go on with --resume (the demo: call it again)"
@@ -137,9 +145,6 @@ def _fit(
     except (ValueError, RuntimeError, MemoryError) as error:
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
             raise diverged(trainer.global_step) from error
-        starved = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if starved or "allocate memory" in str(error):  # as torch says it on a CPU
-            raise UserError("there is not enough memory for a batch: lower training.batch_size") from error
         raise
 
 
@@ -199,7 +204,7 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
     if recipe.training.schedule == "constant":  # which has no end to move
         before["training.steps"] = now["training.steps"]
     for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name) and not name.startswith("trainer."):
+        if before.get(name) != now.get(name) and not name.startswith(_FREE):
             raise UserError(
                 f"{run} was begun with {name} {before.get(name)}, not {now.get(name)}: resume it with the "
                 "same recipe and options, or choose another folder with --out"
@@ -212,14 +217,8 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
     return checkpoint
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+def _flat(settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {f"{group}.{name}": value for group, named in settings.items() for name, value in named.items()}
 
 
 @rank_zero_only
@@ -253,6 +252,20 @@ class _SafeCheckpoints(TorchCheckpointIO):
         aside = f"{path}.new"
         super().save_checkpoint(checkpoint, aside, storage_options)
         Path(aside).replace(path)
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """Says in a sentence that memory has run out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        starved = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if starved or "allocate memory" in str(error):  # as torch says it on a CPU
+            raise UserError(
+                "there is not enough memory for a batch: lower training.batch_size or data.window_s"
+            ) from error
+        raise
 
 
 @contextmanager

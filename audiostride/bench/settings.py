@@ -1,0 +1,48 @@
+"""What is measured, on how much. Free of torch, so that `audiostride bench --help` comes at once."""
+
+from dataclasses import dataclass, field
+
+
+def _check(name: str, value: float, at_least: float) -> None:
+    if not at_least <= value < float("inf"):
+        raise ValueError(f"--{name} must be at least {at_least:g}, but is {value:g}")
+
+
+@dataclass
+class WindowsBench:
+    """Windows per second from prepared corpora against one WAV file per window, on one thread each."""
+
+    files: int = 2000
+    """Recordings of noise to cut from."""
+    seconds: float = 2.0
+    """Length of each."""
+    corpora: int = 4
+    """Prepared corpora that they are spread over, besides all of them in one."""
+    batch_size: int = 256
+    """Windows of one second per batch."""
+    rounds: int = 20
+    """Measurements of each kind, taken in turns; the median counts."""
+
+    def __post_init__(self) -> None:
+        for name in ("corpora", "batch_size", "rounds"):
+            _check(name, getattr(self, name), 1)
+        _check("files", self.files, 10 * self.corpora)
+        _check("seconds", self.seconds, 1)
+
+
+@dataclass
+class PrepareBench:
+    """Files per second and peak memory of preparing WAV files, whole and with every hundredth damaged."""
+
+    files: int = 10000
+    """Files of noise."""
+    seconds: float = 1.0
+    """Length of each."""
+    workers: list[int] = field(default_factory=lambda: [1, 2])
+    """Numbers of processes to compare."""
+
+    def __post_init__(self) -> None:
+        _check("files", self.files, 100)
+        _check("seconds", self.seconds, 0.01)
+        for workers in self.workers:
+            _check("workers", workers, 1)
