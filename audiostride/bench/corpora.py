@@ -9,23 +9,33 @@ from tqdm import tqdm
 from audiostride.corpora.base import Corpus, Recording
 
 
-def noise_corpus(folder: Path, files: int, seconds: float, damaged_every: int = 0) -> Corpus:
-    """Write 16-bit WAV files of noise at 16 kHz, of ten classes.
+def noise_corpus(
+    folder: Path,
+    files: int,
+    seconds: float,
+    damaged_every: int = 0,
+    sample_rate: int = 16000,
+    channels: int = 1,
+) -> Corpus:
+    """Write 16-bit WAV files of noise, of ten classes.
 
     Args:
         folder: to write into.
         files: how many.
         seconds: length of each.
         damaged_every: of so many files one is cut in half; 0 for none.
+        sample_rate: in Hz.
+        channels: of each.
     """
     rng = np.random.default_rng(0)
-    noise = rng.integers(-8000, 8000, round(seconds * 16000) + files, dtype=np.int16)
+    frames = round(seconds * sample_rate)
+    noise = rng.integers(-8000, 8000, (frames + files, channels), dtype=np.int16)
     recordings = []
     for number in tqdm(range(files), desc="writing noise", unit=" files"):
         label = str(number % 10)
         path = folder / label / f"{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, noise[number : number + round(seconds * 16000)], 16000, subtype="PCM_16")
+        soundfile.write(path, noise[number : number + frames], sample_rate, subtype="PCM_16")
         if damaged_every and number % damaged_every == damaged_every - 1:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         split = ("train", "valid", "test")[max(0, number % 10 - 7)]

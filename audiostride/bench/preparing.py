@@ -21,7 +21,14 @@ def bench_prepare(settings: PrepareBench) -> list[dict[str, Any]]:
     rows = []
     with TemporaryDirectory() as folder:
         for damaged in (0, 100):
-            corpus = noise_corpus(Path(folder, f"noise{damaged}"), settings.files, settings.seconds, damaged)
+            corpus = noise_corpus(
+                Path(folder, f"noise{damaged}"),
+                settings.files,
+                settings.seconds,
+                damaged,
+                settings.sample_rate,
+                settings.channels,
+            )
             for workers in settings.workers:
                 out = Path(folder, f"out{damaged}-{workers}")
                 with ProcessPoolExecutor(1, get_context("spawn")) as fresh:

@@ -38,11 +38,17 @@ class PrepareBench:
     """Files of noise."""
     seconds: float = 1.0
     """Length of each."""
+    sample_rate: int = 16000
+    """In Hz; the prepared corpus has 16000."""
+    channels: int = 1
+    """Of each file."""
     workers: list[int] = field(default_factory=lambda: [1, 2])
     """Numbers of processes to compare."""
 
     def __post_init__(self) -> None:
         _check("files", self.files, 100)
         _check("seconds", self.seconds, 0.01)
+        _check("sample_rate", self.sample_rate, 1000)
+        _check("channels", self.channels, 1)
         for workers in self.workers:
             _check("workers", workers, 1)
