@@ -594,14 +594,14 @@ def test_processes_that_are_killed_are_replaced(
 ) -> None:
     expected = contents(prepare(corpus, tmp_path / "expected").folder)
 
-    def kill_all() -> None:
-        if len(started) < 6:
+    def kill_the_first_two() -> None:
+        if len(started) == 2:  # a file whose reader is killed a second time is left out
             for process in started:
                 process.kill()
 
-    monkeypatch.setattr(packing, "tqdm", bar(kill_all))
+    monkeypatch.setattr(packing, "tqdm", bar(kill_the_first_two))
     assert contents(prepare(corpus, out, PrepareSettings(workers=2)).folder) == expected
-    assert len(started) >= 6
+    assert len(started) > 2
     assert all(process.poll() is not None for process in started)
 
 
