@@ -59,12 +59,18 @@ class DiffStrideNd(nn.Module):
         return self.stride.expand(self.axes)
 
     def forward(self, x: Tensor) -> Tensor:
-        lengths = self._output_lengths(tuple(x.shape[dim] for dim in self.dims))
-        return spectral_pool(x, self.strides, self.smoothness, self.dims, lengths)
+        lengths = self.output_lengths(tuple(x.shape[dim] for dim in self.dims))
+        values = None if torch.compiler.is_compiling() else self._values  # they would be built into the graph
+        return spectral_pool(x, self.current(), self.smoothness, self.dims, lengths, values)
+
+    def current(self) -> Tensor | tuple[float, ...]:
+        """The strides; as plain numbers, whose operators are kept, where no gradient is wanted."""
+        learning = torch.is_grad_enabled() and self.stride.requires_grad
+        return self.strides if learning or torch.compiler.is_compiling() else self._values
 
     # Out of compiled graphs, where torch 2.11 takes is_exporting() for true.
     @torch.compiler.disable
-    def _output_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    def output_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Chosen on the host, from the strides as they are now: the one synchronisation of this layer.
 
         `torch.export` sees no parameter values and gets the strides that were read last.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.diffstride import DiffStride1d, one_per_axis
 from audiostride.layers.functional import output_length
+from audiostride.layers.fused import convolve_and_resample, fusing_pays
 from audiostride.layers.spectral_pool import SpectralPool1d
 
 Downsampling = Literal["strided", "max", "average", "blur", "spectral", "diffstride"]
@@ -68,10 +69,25 @@ class Downsample(nn.Module):
             padding=_along(dim, kernel_size // 2, 0),
         )
         self._fixed_stride = stride
+        self.kernel_size = kernel_size
         self.pool = _pool(kind, stride, dim, smoothness)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.conv(x))
+        if not isinstance(self.pool, DiffStride1d):
+            return self.pool(self.conv(x))
+        n, conv = x.shape[self.dim], self.conv
+        (length,) = self.pool.output_lengths((n,))
+        if not fusing_pays(n, length, self.kernel_size, conv.in_channels, conv.out_channels):
+            return self.pool(conv(x))
+        (stride,), smoothness = self.pool.current(), self.pool.smoothness
+        return convolve_and_resample(x, conv.weight, conv.bias, stride, smoothness, self.dim, length)
+
+    def is_fused(self, n: int) -> bool:
+        """Whether an axis of n samples is resampled before channels are mixed: the same, but cheaper."""
+        if not isinstance(self.pool, DiffStride1d):
+            return False
+        size = self.output_length(n), self.kernel_size, self.conv.in_channels, self.conv.out_channels
+        return fusing_pays(n, *size)
 
     @property
     def stride(self) -> Tensor | float:

@@ -7,9 +7,12 @@ Source: Riad et al., "Learning strides in convolutional neural networks", ICLR 2
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def usable_stride(n: int, stride: float, smoothness: float) -> float:
@@ -99,9 +102,7 @@ def resampling_matrix(
     # Autocast would round the products to 16 bits here, where it gains nothing and costs the precision
     # of everything that follows.
     with torch.autocast(bins.device.type, enabled=False):
-        return (
-            (_fourier_table(length, bins, dtype) * weight.repeat(2)) @ _fourier_table(n, bins, dtype).mT / n
-        )
+        return (fourier_table(length, bins, dtype) * weight.repeat(2)) @ fourier_table(n, bins, dtype).mT / n
 
 
 def _bin_weights(
@@ -121,7 +122,7 @@ def _bin_weights(
     return multiplicity * cutoff_mask(bins.to(dtype), n / (2 * used), smoothness)
 
 
-def _fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
+def fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
     """(points, 2 · bins): cosines, then sines. The phase is reduced in whole numbers, hence exactly."""
     turns = torch.outer(torch.arange(points, device=bins.device), bins) % points
     phase = turns.to(dtype) * (2 * math.pi / points)
@@ -129,12 +130,102 @@ def _fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def resample(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
-    """Apply an (M, n) matrix along one axis: (…, n, …) to (…, M, …)."""
+    """Apply an (M, n) matrix along one axis: (…, n, …) to (…, M, …), in the memory format of x."""
+    if dim in (-2, -1) and is_channels_last(x):
+        batch, channels, height, width = x.shape
+        y = x.permute(0, 2, 3, 1)
+        if dim == -2:  # rows of width · channels: one large product per example
+            y = (matrix @ y.reshape(batch, height, width * channels)).view(batch, -1, width, channels)
+        else:
+            y = matrix @ y
+        return y.permute(0, 3, 1, 2)
     if dim in (-1, x.ndim - 1):
         return x @ matrix.mT
     if dim in (-2, x.ndim - 2):
-        return matrix @ x
+        return matrix.contiguous() @ x  # many small products, which go twice as fast with it
     return (x.movedim(dim, -1) @ matrix.mT).movedim(-1, dim)
+
+
+@lru_cache(maxsize=512)
+@torch.inference_mode(False)
+def fixed_matrix(
+    n: int, stride: float, smoothness: float, length: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """`resampling_matrix` of a stride that does not change, built once; see there."""
+    exact = torch.promote_types(dtype, torch.float32)
+    return resampling_matrix(n, stride, smoothness, length=length, dtype=exact, device=device).to(dtype)
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a batch of maps has its channels beside one another in memory, and not its samples."""
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+class _LearnedResample(torch.autograd.Function):
+    """The product with `resampling_matrix` along one axis, without keeping its input for the backward pass.
+
+    The mask depends on the stride at the bins of its ramp alone. With X(f) the input's coefficients there and
+    G(f) those of the output's gradient, both by cosine and sine,
+
+        dL/dS = Σ_ramp dmask/dS(f) · multiplicity(f) / n · X(f) · G(f),    dmask/dS = −n / (2 S² smoothness),
+
+    so a handful of coefficients per line is kept instead of n samples; dL/dx is the transposed product.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, stride: Tensor, smoothness: float, dim: int, length: int, bins: int
+    ) -> Tensor:
+        n = x.shape[dim]
+        exact = torch.promote_types(x.dtype, torch.float32)
+        matrix = resampling_matrix(n, stride, smoothness, length=length, dtype=exact, device=x.device)
+        matrix = matrix.to(x.dtype)
+        on_ramp, slopes = ramp(n, length, stride.to(exact), smoothness, bins)
+        coefficients = resample(x, fourier_table(n, on_ramp, exact).mT.to(x.dtype), dim)
+        ctx.save_for_backward(matrix, coefficients, on_ramp, slopes)
+        ctx.dim = dim
+        return resample(x, matrix, dim)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        matrix, coefficients, on_ramp, slopes = ctx.saved_tensors
+        of_x = resample(gradient, matrix.mT, ctx.dim) if ctx.needs_input_grad[0] else None
+        of_stride = None
+        if ctx.needs_input_grad[1]:
+            table = fourier_table(matrix.shape[0], on_ramp, slopes.dtype).mT.to(gradient.dtype)
+            products = coefficients.to(slopes.dtype) * resample(gradient, table, ctx.dim)
+            rest = [d for d in range(products.ndim) if d != ctx.dim % products.ndim]
+            of_stride = (products.sum(rest) if rest else products) @ slopes.repeat(2)
+        return of_x, of_stride, None, None, None, None
+
+
+def ramp_size(n: int, m: int, stride: float | None, smoothness: float) -> int:
+    """How many bins the ramp of the mask has at the most, of those that an output of m samples keeps.
+
+    Without the stride, what the smoothness alone allows.
+    """
+    if stride is None:
+        return math.ceil(smoothness) + 1
+    cutoff = n / (2 * usable_stride(n, stride, smoothness))
+    slack = 1e-5 * (cutoff + smoothness)  # for a stride that float32 has rounded
+    last = min(m // 2, math.ceil(cutoff + smoothness + slack) - 1)
+    return max(1, last - math.ceil(cutoff - slack) + 1)
+
+
+def ramp(n: int, m: int, stride: Tensor, smoothness: float, count: int) -> tuple[Tensor, Tensor]:
+    """The bins on the ramp of the mask, and by how much the output's part at each changes with the stride.
+
+    Of `count` bins from the first on, see `ramp_size`, those beyond the ramp have a slope of zero.
+    """
+    used = stride.clamp(min=usable_stride(n, 1.0, smoothness))
+    cutoff = n / (2 * used)
+    rounding = 4 * torch.finfo(cutoff.dtype).eps * (cutoff + smoothness)
+    bins = (cutoff - rounding).ceil() + torch.arange(count, device=stride.device)
+    on_ramp = (bins < cutoff + smoothness) & (bins <= m // 2)
+    once = (bins == 0) | ((2 * bins == n) & (m == n))
+    slopes = (once.to(used.dtype) - 2) / (2 * used**2 * smoothness)
+    return bins.long(), torch.where(on_ramp, slopes, 0.0)
 
 
 def spectral_pool(
@@ -143,6 +234,7 @@ def spectral_pool(
     smoothness: float = 0.0,
     dims: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
+    values: Sequence[float] | None = None,
 ) -> Tensor:
     """Low-pass and resample the given axes of x, one stride each. Not for raw waveforms: the matrix of an
     axis of n samples takes n² / stride numbers.
@@ -154,6 +246,7 @@ def spectral_pool(
         smoothness: width of the mask's ramp in DFT bins; 0 is spectral pooling.
         dims: the axes, by default the last ``len(strides)``.
         lengths: output lengths where they are known, see `resampling_matrix`.
+        values: the strides as plain numbers where they are known, which spares memory for the backward pass.
 
     Raises:
         ValueError: for an x that is not floating point.
@@ -163,15 +256,22 @@ def spectral_pool(
     dims = range(-len(strides), 0) if dims is None else dims
     if lengths is None:
         values = strides.tolist() if isinstance(strides, Tensor) else strides
+        assert values is not None
         lengths = [output_length(x.shape[d], s, smoothness) for d, s in zip(dims, values, strict=True)]
     exact = torch.promote_types(x.dtype, torch.float32)
     # The axis that shrinks most goes first, so that the others have less to do.
-    for dim, stride, m in sorted(
-        zip(dims, strides, lengths, strict=True), key=lambda axis: axis[2] / max(1, x.shape[axis[0]])
-    ):
+    known: Sequence[float | None] = values if values is not None else [None] * len(lengths)
+    axes = zip(dims, strides, lengths, known, strict=True)
+    for dim, stride, m, value in sorted(axes, key=lambda axis: axis[2] / max(1, x.shape[axis[0]])):
         n = x.shape[dim]
         if smoothness == 0 and m == n:
             continue
-        matrix = resampling_matrix(n, stride, smoothness, length=m, dtype=exact, device=x.device)
-        x = resample(x, matrix.to(x.dtype), dim)
+        if isinstance(stride, Tensor) and stride.requires_grad and torch.is_grad_enabled():
+            x = _LearnedResample.apply(x, stride, smoothness, dim, m, ramp_size(n, m, value, smoothness))
+            continue
+        if isinstance(stride, Tensor) or torch.compiler.is_compiling():
+            matrix = resampling_matrix(n, stride, smoothness, length=m, dtype=exact, device=x.device)
+            x = resample(x, matrix.to(x.dtype), dim)
+        else:
+            x = resample(x, fixed_matrix(n, stride, smoothness, m, x.dtype, x.device), dim)
     return x

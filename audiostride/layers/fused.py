@@ -1,0 +1,162 @@
+"""A convolution along an axis and the resampling of that axis, as one operator.
+
+Both are linear: y = A (Σ_k W_k · Shift_k x) = Σ_k W_k · (A · Shift_k) x. So the axis can be resampled first,
+once per tap, and channels mixed at the reduced length; the map of full length never exists.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d, pad
+
+from audiostride.layers.functional import (
+    fixed_matrix,
+    fourier_table,
+    ramp,
+    ramp_size,
+    resample,
+    resampling_matrix,
+)
+
+# Measured: a product with a narrow matrix takes about twice the time per multiplication of a convolution, and
+# fusing has to win by more than what going over the taps again costs in the backward pass.
+_RESAMPLING, _GAIN = 2.0, 0.75
+
+
+def fusing_pays(n: int, length: int, taps: int, in_channels: int, out_channels: int) -> bool:
+    """Whether fewer multiplications are needed with the axis resampled before the channels are mixed."""
+    mixing = taps * in_channels * out_channels
+    apart = mixing * n + _RESAMPLING * out_channels * length * n
+    fused = mixing * length + _RESAMPLING * taps * in_channels * length * n
+    return fused < _GAIN * apart
+
+
+def convolve_and_resample(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: float | Tensor,
+    smoothness: float,
+    dim: int,
+    length: int,
+) -> Tensor:
+    """Convolve an axis, with zeros beyond its edges, low-pass it and evaluate it at `length` points.
+
+    Args:
+        x: (batch, in_channels, …, …).
+        weight: (out_channels, in_channels, taps, 1) for dim −2, (…, 1, taps) for dim −1; taps is odd.
+        bias: (out_channels,), or none.
+        stride: ≥ 1, a number or a scalar tensor; a tensor receives a gradient (for smoothness > 0).
+        smoothness: width of the mask's ramp in DFT bins, ≥ 0.
+        dim: −2 or −1.
+        length: see `output_length`.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    if isinstance(stride, Tensor):
+        return _ConvolveAndResample.apply(x, weight, bias, stride, smoothness, dim, length)
+    matrix = _fixed_taps(x.shape[dim], stride, smoothness, length, weight.shape[dim], x.dtype, x.device)
+    return _mix(resample(x, matrix, dim), weight, bias, dim)
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _fixed_taps(
+    n: int,
+    stride: float,
+    smoothness: float,
+    length: int,
+    taps: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    return _tapped(fixed_matrix(n, stride, smoothness, length, dtype, device), taps)
+
+
+class _ConvolveAndResample(torch.autograd.Function):
+    """Keeps its input alone, as a convolution does, and resamples it again in the backward pass.
+
+    The stride's gradient as in `functional.spectral_pool`, from the convolution's coefficients on the ramp.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Tensor,
+        smoothness: float,
+        dim: int,
+        length: int,
+    ) -> Tensor:
+        exact = torch.promote_types(x.dtype, torch.float32)
+        n = x.shape[dim]
+        matrix = resampling_matrix(n, stride, smoothness, length=length, dtype=exact, device=x.device)
+        matrix = matrix.to(x.dtype)
+        ctx.save_for_backward(x, weight, matrix, stride)
+        ctx.dim, ctx.smoothness = dim, smoothness
+        return _mix(_per_tap(x, matrix, weight, dim), weight, bias, dim)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, weight, matrix, stride = ctx.saved_tensors
+        taps = weight.shape[ctx.dim]
+        z = _per_tap(x, matrix, weight, ctx.dim)
+        of_z, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            gradient,
+            z,
+            weight,
+            [weight.shape[0]],
+            _along(ctx.dim, taps),
+            [0, 0],
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            [ctx.needs_input_grad[0], True, ctx.needs_input_grad[2]],
+        )
+        of_x = resample(of_z, _tapped(matrix, taps).mT, ctx.dim) if ctx.needs_input_grad[0] else None
+        of_stride = _of_stride(ctx, gradient, x, weight, matrix, stride) if ctx.needs_input_grad[3] else None
+        return of_x, of_weight, of_bias, of_stride, None, None, None
+
+
+def _of_stride(
+    ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, matrix: Tensor, stride: Tensor
+) -> Tensor:
+    exact = torch.promote_types(x.dtype, torch.float32)
+    length, n = matrix.shape
+    bins, slopes = ramp(
+        n, length, stride.to(exact), ctx.smoothness, ramp_size(n, length, None, ctx.smoothness)
+    )
+    tables = [fourier_table(points, bins, exact).mT.to(x.dtype) for points in (n, length)]
+    coefficients = _mix(_per_tap(x, tables[0], weight, ctx.dim), weight, None, ctx.dim)
+    products = coefficients.to(exact) * resample(gradient, tables[1], ctx.dim)
+    return products.movedim(ctx.dim, -1).flatten(0, -2).sum(0) @ slopes.repeat(2)
+
+
+def _per_tap(x: Tensor, matrix: Tensor, weight: Tensor, dim: int) -> Tensor:
+    """x by every tap's matrix: (…, n, …) to (…, rows · taps, …)."""
+    return resample(x, _tapped(matrix, weight.shape[dim]), dim)
+
+
+def _tapped(matrix: Tensor, taps: int) -> Tensor:
+    """(rows, n) to (rows · taps, n): row after row, what it takes of the samples that each tap sees."""
+    n, edge = matrix.shape[1], taps // 2
+    wide = pad(matrix, (edge, edge))
+    shifted = [wide[:, 2 * edge - tap : 2 * edge - tap + n] for tap in range(taps)]
+    return torch.stack(shifted, 1).flatten(0, 1)
+
+
+def _mix(z: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
+    """Sum taps and channels."""
+    return conv2d(z, weight, bias, stride=_along(dim, weight.shape[dim]))
+
+
+def _along(dim: int, value: int) -> tuple[int, int]:
+    return (value, 1) if dim == -2 else (1, value)
