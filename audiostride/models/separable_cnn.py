@@ -87,22 +87,26 @@ class SeparableCNN(nn.Module):
             )
         )
 
+        # Channels beside one another: quicker convolutions, and resampling by few large products.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def forward(self, x: Tensor) -> Tensor:
         return self.blocks(x).amax((-2, -1))
 
     def strides(self) -> list[Tensor]:
         """Of each block, (time, frequency) as they are now: a tensor (2,), differentiable if learned."""
-        return [block.strides() for block in self._blocks()]
+        return [block.strides() for block in self.separable_blocks()]
 
     def sizes(self, time: int, mel: int) -> list[tuple[int, int]]:
         """(time, frequency) of the feature map at the input and after each block."""
         sizes = [(time, mel)]
-        for block in self._blocks():
+        for block in self.separable_blocks():
             frames, bands = sizes[-1]
             sizes.append((block.time.output_length(frames), block.frequency.output_length(bands)))
         return sizes
 
-    def _blocks(self) -> Iterator[SeparableBlock]:
+    def separable_blocks(self) -> Iterator[SeparableBlock]:
+        """The blocks in their order."""
         return (block for block in self.blocks if isinstance(block, SeparableBlock))
 
     def project_(self) -> None:
