@@ -163,6 +163,39 @@ def strides(arguments: Sequence[str]) -> None:
     _print([{"run": run, **row} for run, rows in tables.items() for row in rows], args.format)
 
 
+def summary(arguments: Sequence[str]) -> None:
+    """A recipe's network, or a trained one, layer by layer: sizes, strides, parameters, multiplications."""
+    parser = recipes.parser(
+        prog="audiostride summary",
+        description=summary.__doc__,
+        usage="%(prog)s RECIPE|RUN [--any.setting value]",
+    )
+    parser.add_argument(
+        "recipe", type=str, help="A recipe as for train, the folder of a run, or a checkpoint."
+    )
+    _add_format(parser)
+    name = _parse(parser, arguments).recipe
+    trained = Path(name).is_dir() or name.endswith(".ckpt")
+    if trained:
+        checkpoint_path(Path(name))
+        args = _parse(parser, arguments)
+    else:
+        file = recipes.find(name)
+        settings = recipes.read(file)
+        recipes.build(settings, file)
+        args = _parse(parser, arguments, parser.parse_object({"recipe": name, **settings}))
+    chosen = recipes.instantiate(parser, args)
+
+    from dataclasses import asdict
+
+    from audiostride.analysis.summary import summary as rows_of
+    from audiostride.models.classifier import load
+    from audiostride.models.separable_cnn import SeparableCNN
+
+    trunk = load(name).trunk if trained else SeparableCNN(**asdict(chosen.model))
+    _print(rows_of(trunk, round(100 * chosen.data.window_s)), args.format)
+
+
 def demo(arguments: Sequence[str]) -> None:
     """Make five small tasks, train one DiffStride model on them, test it, show its strides."""
     parser = _parser("demo", demo)
@@ -178,9 +211,9 @@ def demo(arguments: Sequence[str]) -> None:
 
 def bench(arguments: Sequence[str]) -> None:
     """Speed and memory, measured side by side in one run."""
-    from audiostride.bench.settings import PrepareBench, WindowsBench
+    from audiostride.bench.settings import LayerBench, LayersBench, PrepareBench, WindowsBench
 
-    benches = {"data": WindowsBench, "prepare": PrepareBench}
+    benches = {"layers": LayersBench, "layer": LayerBench, "data": WindowsBench, "prepare": PrepareBench}
     parser = _parser("bench", bench)
     commands = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
     for name, kind in benches.items():
@@ -191,7 +224,15 @@ def bench(arguments: Sequence[str]) -> None:
     args = _parse(parser, arguments)
     settings: Any = _settings(benches[args.what], args[args.what])
     format = args[args.what].format
-    if isinstance(settings, WindowsBench):
+    if isinstance(settings, LayersBench):
+        from audiostride.bench.layers import bench_layers
+
+        _print(bench_layers(settings), format)
+    elif isinstance(settings, LayerBench):
+        from audiostride.bench.layers import bench_layer
+
+        _print(bench_layer(settings), format)
+    elif isinstance(settings, WindowsBench):
         from audiostride.bench.windows import bench_windows
 
         _print(bench_windows(settings), format)
@@ -206,6 +247,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "test": test,
     "strides": strides,
+    "summary": summary,
     "bench": bench,
     "demo": demo,
 }

@@ -1,6 +1,7 @@
 """What is measured, on how much. Free of torch, so that `audiostride bench --help` comes at once."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 def _check(name: str, value: float, at_least: float) -> None:
@@ -28,6 +29,52 @@ class WindowsBench:
             _check(name, getattr(self, name), 1)
         _check("files", self.files, 10 * self.corpora)
         _check("seconds", self.seconds, 1)
+
+
+@dataclass
+class LayersBench:
+    """Time and memory of the paper's network: strided convolution, a free crop, DiffStride by FFT, ours."""
+
+    batch_size: int = 32
+    """Windows of one second per batch."""
+    frames: int = 100
+    """Frames per window."""
+    smoothness: list[float] = field(default_factory=lambda: [4.0, 2.0, 1.0])
+    """Of DiffStride, each compared for itself."""
+    precisions: list[Literal["float32", "bf16"]] = field(default_factory=lambda: ["float32"])
+    """float32, and bf16 by autocast."""
+    compile: bool = False
+    """Measure each with torch.compile as well."""
+    rounds: int = 5
+    """Measurements of each kind, taken in turns; the median counts."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "frames", "rounds"):
+            _check(name, getattr(self, name), 1)
+        for smoothness in self.smoothness:
+            _check("smoothness", smoothness, 0)
+
+
+@dataclass
+class LayerBench:
+    """One DiffStride2d alone, forward and backward, as matrices and by FFT."""
+
+    shape: tuple[int, int, int, int] = (8, 32, 64, 101)
+    """Of the input: batch, channels and the two axes."""
+    strides: tuple[float, float] = (2.3, 1.7)
+    """Of the two axes."""
+    smoothness: list[float] = field(default_factory=lambda: [4.0, 2.0, 1.0])
+    """Of DiffStride, each compared for itself."""
+    rounds: int = 30
+    """Measurements of each kind, taken in turns; the median counts."""
+
+    def __post_init__(self) -> None:
+        for size in (*self.shape, self.rounds):
+            _check("shape and rounds", size, 1)
+        for stride in self.strides:
+            _check("strides", stride, 1)
+        for smoothness in self.smoothness:
+            _check("smoothness", smoothness, 0)
 
 
 @dataclass
