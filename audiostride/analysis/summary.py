@@ -1,0 +1,80 @@
+"""A network layer by layer: what goes in and comes out, what it costs, how much sound a value has seen."""
+
+from typing import Any
+
+import torch
+
+from audiostride.layers.downsample import Downsample
+from audiostride.models.separable_cnn import SeparableCNN
+
+# Of the frontend: from frame to frame, and the length of a frame's window.
+HOP_MS, WINDOW_MS = 10.0, 25.0
+
+
+def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> list[dict[str, Any]]:
+    """One row per convolution with its downsampling, then one for the whole trunk.
+
+    Multiply-accumulates are those of convolutions and resampling in a forward pass of one window, with the
+    strides as they are now. Receptive fields are those of the convolutions, where an output sample stands for
+    as many input samples as the axis is shortened by; low-pass windows reach over the whole axis besides.
+
+    Args:
+        trunk: the network.
+        frames: of the spectrogram, 100 to the second.
+        mel_channels: of the spectrogram.
+    """
+    sizes, field, jump = [frames, mel_channels], [1.0, 1.0], [1.0, 1.0]
+    rows: list[dict[str, Any]] = []
+    for number, block in enumerate(trunk.separable_blocks(), 1):
+        for axis, (name, layer, norm) in enumerate(
+            (("time", block.time, block.time_norm), ("frequency", block.frequency, block.frequency_norm))
+        ):
+            before = list(sizes)
+            sizes[axis] = layer.output_length(before[axis])
+            effective = before[axis] / sizes[axis]
+            field[axis] += (layer.kernel_size - 1) * jump[axis]
+            jump[axis] *= effective
+            rows.append(
+                {
+                    "layer": f"{number} {name}",
+                    "channels": layer.conv.out_channels,
+                    "input": f"{before[0]} × {before[1]}",
+                    "output": f"{sizes[0]} × {sizes[1]}",
+                    "stride": float(torch.as_tensor(layer.stride).detach()),
+                    "effective_stride": effective,
+                    "parameters": _parameters(layer) + _parameters(norm),
+                    "mega_macs": _macs(layer, before[axis], before[1 - axis]) / 1e6,
+                    "field_ms": (field[0] - 1) * HOP_MS + WINDOW_MS,
+                    "field_mels": field[1],
+                }
+            )
+    total = {
+        "layer": "all",
+        "channels": trunk.embedding_size,
+        "input": rows[0]["input"],
+        "output": rows[-1]["output"],
+        "stride": None,
+        "effective_stride": None,
+        "parameters": _parameters(trunk),
+        "mega_macs": sum(row["mega_macs"] for row in rows),
+        "field_ms": rows[-1]["field_ms"],
+        "field_mels": rows[-1]["field_mels"],
+    }
+    return [*rows, total]
+
+
+def _parameters(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _macs(layer: Downsample, n: int, lines: int) -> int:
+    """Of one layer on an axis of n samples, over so many lines along it."""
+    length = layer.output_length(n)
+    mixing = layer.kernel_size * layer.conv.in_channels * layer.conv.out_channels
+    if layer.kind == "strided":
+        return mixing * length * lines
+    if layer.kind not in ("spectral", "diffstride") or (layer.kind == "spectral" and length == n):
+        return mixing * n * lines
+    if layer.is_fused(n):
+        return (mixing * length + layer.kernel_size * layer.conv.in_channels * length * n) * lines
+    return (mixing * n + layer.conv.out_channels * length * n) * lines

@@ -1,0 +1,82 @@
+"""The network layer by layer: sizes by the formulas, multiplications by torch's own counter."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from audiostride.analysis.summary import summary
+from audiostride.cli import main
+from audiostride.models.separable_cnn import SeparableCNN
+
+KINDS: Any = ("strided", "max", "average", "spectral", "diffstride")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("smoothness", [4.0, 1.0])
+def test_multiplications_are_those_that_torch_counts(kind: Any, smoothness: float) -> None:
+    network = SeparableCNN((8, 12, 16), ((2, 2), (1, 1), (2, 3)), kind, smoothness).eval()
+    x = torch.randn(1, 1, 100, 64)
+    with torch.no_grad():
+        network(x)  # builds the operators
+        with FlopCounterMode(display=False) as counter:
+            network(x)
+    assert 2e6 * summary(network)[-1]["mega_macs"] == pytest.approx(counter.get_total_flops(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes_are_those_of_the_maps(kind: Any) -> None:
+    network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, 1.0).eval()
+    sizes = []
+    for block in network.separable_blocks():
+        for layer in (block.time, block.frequency):
+            layer.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[2:])))
+    network(torch.randn(1, 1, 98, 64))
+    rows = summary(network, 98)
+    assert [tuple(map(int, row["output"].split(" × "))) for row in rows[:-1]] == sizes
+
+
+def test_strided_sizes_follow_the_formula_of_convolutions() -> None:
+    """floor((W − F + 2 P) / S) + 1 with F = 3, P = 1."""
+    rows = summary(SeparableCNN((4, 4), ((2, 3), (3, 2)), "strided"), 98)
+    assert [row["output"] for row in rows] == ["49 × 64", "49 × 22", "17 × 22", "17 × 11", "17 × 11"]
+
+
+def test_a_receptive_field_is_what_an_output_sees() -> None:
+    """Of strided convolution: by the gradient of one output sample."""
+    network = SeparableCNN((3, 3, 3), ((2, 1), (2, 2), (1, 2)), "strided").eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()  # so that no path is cut by a ReLU, nor cancelled by another
+    x = torch.ones(1, 1, 120, 64, requires_grad=True)
+    network.blocks(x)[0, :, 15, 8].sum().backward()
+    assert x.grad is not None
+    seen = x.grad[0, 0] != 0
+    frames, mels = int(seen.any(1).sum()), int(seen.any(0).sum())
+    last = summary(network, 120)[-1]
+    assert last["field_ms"] == (frames - 1) * 10 + 25
+    assert last["field_mels"] == mels
+
+
+def test_parameters_add_up() -> None:
+    network = SeparableCNN((4, 5), ((2, 2), (1, 1)))
+    rows = summary(network)
+    assert rows[-1]["parameters"] == sum(row["parameters"] for row in rows[:-1])
+    assert rows[-1]["parameters"] == sum(p.numel() for p in network.parameters())
+
+
+def test_a_recipe_is_summed_up_with_any_setting(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no corpus is prepared
+    command = ["summary", "speech_commands_small", "--model.smoothness", "2", "--format", "csv"]
+    assert main(command) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["channels"] for row in rows[:4]] == ["32", "32", "64", "64"]
+    assert rows[0]["output"] == "54 × 64"
+    assert main(["summary", "nothing"]) == 1
+    assert "there is no recipe nothing" in capsys.readouterr().err
