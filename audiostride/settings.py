@@ -33,6 +33,11 @@ class ModelSettings:
     """Width of the DiffStride window's ramp, in DFT bins."""
     shared: bool = False
     """Learn one stride per block for time and frequency, instead of one each."""
+    ramp: Literal["outside", "inside", "relative"] = "outside"
+    """Where the ramp lies: outside the cut-off, inside it (maps as small as by strided convolution), or
+    outside and smoothness times as wide as the output is long (small maps shrink as much as large ones)."""
+    multiple: int = 1
+    """Round lengths of feature maps up to multiples of this, so that compilers see fewer of them."""
 
     def __post_init__(self) -> None:
         self.channels = tuple(self.channels)
@@ -54,6 +59,12 @@ class ModelSettings:
             if self.shared and pair[0] != pair[1]:
                 raise ValueError(f"model.shared needs equal strides over time and frequency, but got {pair}")
         _check("model.smoothness", self.smoothness, 0)
+        _check("model.multiple", self.multiple, 1)
+        if self.ramp == "relative" and self.smoothness > 1:
+            raise ValueError(
+                f"model.smoothness is a share of the output's length where model.ramp is relative, but is "
+                f"{self.smoothness:g}: 0.1 to 0.5 are usual"
+            )
 
 
 @dataclass

@@ -46,6 +46,7 @@ def test_every_method_is_compared_with_the_crop_and_the_fft_of_its_smoothness() 
         for row in group.values():
             assert row["to_crop"] == pytest.approx(row["training_ms"] / group["free crop"]["training_ms"])
             assert row["to_fft"] == pytest.approx(row["training_ms"] / group["fft"]["training_ms"])
+            assert row["to_strided"] == pytest.approx(row["training_ms"] / group["strided"]["training_ms"])
             assert row["kept_to_crop"] == pytest.approx(row["kept_mb"] / group["free crop"]["kept_mb"])
 
 

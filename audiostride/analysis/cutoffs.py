@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from audiostride.layers.functional import usable_stride
+from audiostride.layers.functional import Window, as_window, usable_stride
 from audiostride.models.classifier import Classifier
 
 
@@ -15,9 +15,9 @@ class Cutoffs:
     An edge that lies above the Nyquist frequency of the axis does not exist there and is None.
 
     Attributes:
-        pass_band: rate / (2 S), up to which the window is 1.
-        pass_band_on_grid: the highest DFT bin in the pass band, floor(N / (2 S)) · rate / N. This is what the
-            paper's table 2 prints.
+        pass_band: up to which the window is 1; rate / (2 S) for the paper's.
+        pass_band_on_grid: the highest DFT bin in the pass band, for the paper's window
+            floor(N / (2 S)) · rate / N. This is what its table 2 prints.
         half_amplitude: where the window is 1/2.
         stop_band: from which on it is 0.
     """
@@ -28,17 +28,21 @@ class Cutoffs:
     stop_band: float | None
 
 
-def cutoffs(n: int, stride: float, smoothness: float, rate: float) -> Cutoffs:
+def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> Cutoffs:
     """Edges of the window that a stride puts over an axis.
 
     Args:
         n: samples of the axis at the layer's input.
         stride: ≥ 1.
-        smoothness: width of the ramp in DFT bins.
+        smoothness: width of the ramp in DFT bins, or a `Window`.
         rate: samples per unit at the layer's input: 100 frames per second, or 1 per mel channel, at the
             first layer.
     """
-    cutoff = n / (2 * usable_stride(n, stride, smoothness))
+    window, used = as_window(smoothness), usable_stride(n, stride, smoothness)
+    stop, width = (
+        window.edges(n, used, window.length(n, used)) if window.smoothness else (n / (2 * used), 0.0)
+    )
+    cutoff = stop - width
 
     def edge(bins: float) -> float | None:
         return bins * rate / n if bins <= n / 2 else None
@@ -47,8 +51,8 @@ def cutoffs(n: int, stride: float, smoothness: float, rate: float) -> Cutoffs:
         cutoff * rate / n,
         # A quotient that is whole but for rounding is that whole number.
         math.floor(cutoff + 1e-6) * rate / n,
-        edge(cutoff + smoothness / 2),
-        edge(cutoff + smoothness),
+        edge(stop - width / 2),
+        edge(stop),
     )
 
 
@@ -68,7 +72,6 @@ def stride_table(classifier: Classifier, frames: int = 100) -> list[dict[str, An
     trunk = classifier.trunk
     frontend = classifier.frontend
     input_rates = {"time": (frontend.sample_rate / frontend.hop, "Hz"), "frequency": (1.0, "cycles/mel")}
-    smoothness = classifier.settings.smoothness if trunk.downsampling == "diffstride" else 0.0
     sizes = trunk.sizes(frames, frontend.mel_channels)
     rows = []
     for layer, pair in enumerate(trunk.strides(), 1):
@@ -86,7 +89,7 @@ def stride_table(classifier: Classifier, frames: int = 100) -> list[dict[str, An
                 "unit": unit,
             }
             if trunk.downsampling in ("spectral", "diffstride"):
-                edges = vars(cutoffs(before, stride, smoothness, rate))
+                edges = vars(cutoffs(before, stride, trunk.window, rate))
             else:
                 edges = dict.fromkeys(Cutoffs.__dataclass_fields__)
             rows.append(row | edges)

@@ -105,6 +105,7 @@ def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[d
             "training_ms": trained[name, compiled],
             "to_crop": trained[name, compiled] / trained[floor],
             "to_fft": trained[name, compiled] / trained["fft", False],
+            "to_strided": trained[name, compiled] / trained["strided", False],
             "inference_ms": inferred[name, compiled],
             "inference_to_crop": inferred[name, compiled] / inferred[floor],
             "kept_mb": memory[name, compiled],
@@ -150,6 +151,7 @@ _METHODS: dict[str, Callable[[float], SeparableCNN]] = {
     "free crop": lambda smoothness: _network(smoothness, FreeCrop),
     "fft": lambda smoothness: _network(smoothness, FftDiffStride),
     "diffstride": lambda smoothness: _network(smoothness, None),
+    "diffstride inside": lambda smoothness: SeparableCNN(smoothness=smoothness, ramp="inside"),
 }
 
 

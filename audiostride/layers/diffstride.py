@@ -1,12 +1,12 @@
 """DiffStride: downsampling with a learnable stride (Riad et al., ICLR 2022), over 1 to 3 axes."""
 
 from collections.abc import Sequence, Sized
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
-from audiostride.layers.functional import output_length, spectral_pool
+from audiostride.layers.functional import Ramp, Window, output_length, spectral_pool
 
 
 def one_per_axis(stride: float | Sequence[float], axes: int) -> tuple[float, ...]:
@@ -34,17 +34,26 @@ class DiffStrideNd(nn.Module):
     dims: tuple[int, ...]
 
     def __init__(
-        self, stride: float | Sequence[float] = 2.0, smoothness: float = 4.0, shared: bool = False
+        self,
+        stride: float | Sequence[float] = 2.0,
+        smoothness: float = 4.0,
+        shared: bool = False,
+        ramp: Ramp = "outside",
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         strides = one_per_axis(stride, self.axes)
+        if ramp not in get_args(Ramp):
+            raise ValueError(f"ramp must be one of {', '.join(get_args(Ramp))}, but got {ramp!r}")
+        if multiple < 1:
+            raise ValueError(f"output lengths can be multiples of 1 or more, but got {multiple}")
         if not 0 <= smoothness < float("inf"):
             raise ValueError(
                 f"smoothness must be a finite number of DFT bins, at least 0, but got {smoothness:g}"
             )
         if shared and len(set(strides)) > 1:
             raise ValueError(f"a shared stride needs equal strides on all axes, but got {strides}")
-        self.smoothness = float(smoothness)
+        self.window = Window(float(smoothness), ramp, multiple)
         self.shared = shared
         self.dims = tuple(range(-self.axes, 0))
         # Without a ramp there is no gradient, which distributed training would wait for.
@@ -54,6 +63,10 @@ class DiffStrideNd(nn.Module):
         self._largest = (0,) * self.axes
 
     @property
+    def smoothness(self) -> float:
+        return self.window.smoothness
+
+    @property
     def strides(self) -> Tensor:
         """The strides as a tensor of shape (axes,), a shared one repeated."""
         return self.stride.expand(self.axes)
@@ -61,7 +74,7 @@ class DiffStrideNd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         lengths = self.output_lengths(tuple(x.shape[dim] for dim in self.dims))
         values = None if torch.compiler.is_compiling() else self._values  # they would be built into the graph
-        return spectral_pool(x, self.current(), self.smoothness, self.dims, lengths, values)
+        return spectral_pool(x, self.current(), self.window, self.dims, lengths, values)
 
     def current(self) -> Tensor | tuple[float, ...]:
         """The strides; as plain numbers, whose operators are kept, where no gradient is wanted."""
@@ -78,7 +91,7 @@ class DiffStrideNd(nn.Module):
         if not torch.compiler.is_exporting():
             self._read()
             self._largest = tuple(map(max, self._largest, sizes))
-        return tuple(output_length(n, s, self.smoothness) for n, s in zip(sizes, self._values, strict=True))
+        return tuple(output_length(n, s, self.window) for n, s in zip(sizes, self._values, strict=True))
 
     def _read(self) -> None:
         if not self.stride.is_meta:
@@ -107,7 +120,12 @@ class DiffStrideNd(nn.Module):
     def extra_repr(self) -> str:
         self._read()
         strides = ", ".join(f"{s:.4g}" for s in (self._values[:1] if self.shared else self._values))
-        return f"stride=({strides}), smoothness={self.smoothness:g}, shared={self.shared}"
+        window = f"smoothness={self.smoothness:g}"
+        if self.window.ramp != "outside":
+            window += f", ramp={self.window.ramp!r}"
+        if self.window.multiple > 1:
+            window += f", multiple={self.window.multiple}"
+        return f"stride=({strides}), {window}, shared={self.shared}"
 
 
 class DiffStride1d(DiffStrideNd):
@@ -123,12 +141,17 @@ class DiffStride1d(DiffStrideNd):
             often none (also at stride 1, for 0.5 or less on an even axis), at 0 (spectral pooling) never.
         shared: of no effect on one axis; for the same call as with more axes.
         dim: the axis to downsample, counted from the end: −1 is the last.
+        ramp: "outside" the cut-off as in the paper; "inside" it, for outputs of N / stride samples; or
+            "relative", outside and smoothness · N / stride bins wide. See `functional.Window`.
+        multiple: lengths of outputs are rounded up to multiples of it, so that compilers see fewer of them.
 
     Shape:
-        (…, N) to (…, M) with M = min(N, max(2, floor(N / stride + 2 smoothness))), any floating type.
+        (…, N) to (…, M) with M = min(N, max(2, floor(N / stride + 2 smoothness))) for the ramp outside, any
+        floating type.
 
     Raises:
-        ValueError: for a stride below 1, a negative smoothness or a `dim` that is not negative.
+        ValueError: for a stride below 1, a negative smoothness, an unknown ramp, a multiple below 1, or a
+            `dim` that is not negative.
 
     `torch.export` (not its strict mode) freezes the strides at those of the last forward pass, `eval()` or
     loaded state; the axis then has one length. `torch.compile` breaks its graph once per layer.
@@ -146,8 +169,10 @@ class DiffStride1d(DiffStrideNd):
         smoothness: float = 4.0,
         shared: bool = False,
         dim: int = -1,
+        ramp: Ramp = "outside",
+        multiple: int = 1,
     ) -> None:
-        super().__init__(stride, smoothness, shared)
+        super().__init__(stride, smoothness, shared, ramp, multiple)
         if dim >= 0:
             raise ValueError(f"dim counts axes from the end and must be negative, but got {dim}")
         self.dims = (dim,)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.diffstride import DiffStride1d, one_per_axis
-from audiostride.layers.functional import output_length
+from audiostride.layers.functional import Ramp, output_length
 from audiostride.layers.fused import convolve_and_resample, fusing_pays
 from audiostride.layers.spectral_pool import SpectralPool1d
 
@@ -28,7 +28,7 @@ class Downsample(nn.Module):
         kind: "strided" (by the convolution itself), "max" and "average" (a window of at least 3 samples
             around each kept one), "blur" (`BlurPool1d`), "spectral" (`SpectralPool1d`) or
             "diffstride" (`DiffStride1d`, whose stride is learned).
-        smoothness: for "diffstride", the ramp's width in DFT bins.
+        smoothness, ramp, multiple: for "diffstride", see `DiffStride1d`.
 
     Shape:
         (batch, in_channels, N, W) to (batch, out_channels, M, W) for dim −2, where M is
@@ -47,6 +47,8 @@ class Downsample(nn.Module):
         kernel_size: int = 3,
         kind: Downsampling = "diffstride",
         smoothness: float = 4.0,
+        ramp: Ramp = "outside",
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         if kind not in get_args(Downsampling):
@@ -70,7 +72,11 @@ class Downsample(nn.Module):
         )
         self._fixed_stride = stride
         self.kernel_size = kernel_size
-        self.pool = _pool(kind, stride, dim, smoothness)
+        self.pool = (
+            DiffStride1d(stride, smoothness, dim=dim, ramp=ramp, multiple=multiple)
+            if kind == "diffstride"
+            else _fixed_pool(kind, stride, dim)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if not isinstance(self.pool, DiffStride1d):
@@ -79,8 +85,8 @@ class Downsample(nn.Module):
         (length,) = self.pool.output_lengths((n,))
         if not fusing_pays(n, length, self.kernel_size, conv.in_channels, conv.out_channels):
             return self.pool(conv(x))
-        (stride,), smoothness = self.pool.current(), self.pool.smoothness
-        return convolve_and_resample(x, conv.weight, conv.bias, stride, smoothness, self.dim, length)
+        (stride,) = self.pool.current()
+        return convolve_and_resample(x, conv.weight, conv.bias, stride, self.pool.window, self.dim, length)
 
     def is_fused(self, n: int) -> bool:
         """Whether an axis of n samples is resampled before channels are mixed: the same, but cheaper."""
@@ -99,7 +105,7 @@ class Downsample(nn.Module):
         if self.kind == "spectral":
             return output_length(n, self._fixed_stride, 0.0)
         if isinstance(self.pool, DiffStride1d):
-            return output_length(n, self.pool.stride.item(), self.pool.smoothness)
+            return output_length(n, self.pool.stride.item(), self.pool.window)
         return -(-n // int(self._fixed_stride))
 
 
@@ -108,9 +114,7 @@ def _along(dim: int, value: int, across: int) -> tuple[int, int]:
     return (value, across) if dim == -2 else (across, value)
 
 
-def _pool(kind: Downsampling, stride: float, dim: int, smoothness: float) -> nn.Module:
-    if kind == "diffstride":
-        return DiffStride1d(stride, smoothness, dim=dim)
+def _fixed_pool(kind: Downsampling, stride: float, dim: int) -> nn.Module:
     if kind == "strided" or stride == 1:
         return nn.Identity()
     if kind == "spectral":

@@ -7,32 +7,84 @@ Source: Riad et al., "Learning strides in convolutional neural networks", ICLR 2
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+Ramp = Literal["outside", "inside", "relative"]
 
-def usable_stride(n: int, stride: float, smoothness: float) -> float:
+
+@dataclass(frozen=True)
+class Window:
+    """What shapes the low-pass window of an axis of N samples beside its stride S.
+
+    Attributes:
+        smoothness: R, width of the ramp from 1 to 0 in DFT bins, ≥ 0.
+        ramp: where it lies. "outside" begins it at the cut-off N / (2 S), as in the paper, so that the output
+            is N / S + 2 R samples long. "inside" ends it half a bin above the cut-off, for N / S samples; it
+            is then at most a quarter of the output wide. "relative" is outside and R · N / S wide, so that
+            small maps are shortened as much as large ones.
+        multiple: output lengths are rounded up to whole multiples of it, so that they change less often.
+    """
+
+    smoothness: float = 4.0
+    ramp: Ramp = "outside"
+    multiple: int = 1
+
+    def length(self, n: int, stride: float) -> int:
+        """Of the output of an axis of n ≥ 2 samples, without regard to `usable_stride`."""
+        grown = {"outside": 2 * self.smoothness, "inside": 0.0, "relative": 2 * self.smoothness * n / stride}
+        length = max(2, math.floor(n / stride + grown[self.ramp]))
+        return min(n, -(-length // self.multiple) * self.multiple)
+
+    def edges(self, n: int, stride: Any, length: int) -> tuple[Any, Any]:
+        """Where the window reaches 0, and how wide its ramp is, in DFT bins; of a number or a tensor."""
+        cutoff = n / (2 * stride)
+        if self.ramp == "inside":
+            return cutoff + 0.5, min(self.smoothness, length / 4)
+        width = self.smoothness * n / stride if self.ramp == "relative" else self.smoothness
+        return cutoff + width, width
+
+    def rates(self, n: int, stride: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Derivatives of both edges by the stride."""
+        of_cutoff = -n / (2 * stride**2)
+        if self.ramp == "relative":
+            of_width = -self.smoothness * n / stride**2
+            return of_cutoff + of_width, of_width
+        return of_cutoff, 0.0
+
+
+def as_window(smoothness: "float | Window") -> Window:
+    """A smoothness alone stands for the paper's window."""
+    return smoothness if isinstance(smoothness, Window) else Window(smoothness)
+
+
+def usable_stride(n: int, stride: float, smoothness: float | Window) -> float:
     """The stride that an axis of n samples really uses, never below n / (n - 1) where there is a ramp.
 
     At stride 1 every bin would lie in the pass band, where the mask does not depend on the stride: its
-    gradient would be zero and the stride could never grow again.
+    gradient would be zero and the stride could never grow again. A ramp inside always holds some bins.
     """
-    return max(stride, n / (n - 1)) if smoothness > 0 and n >= 2 else stride
+    window = as_window(smoothness)
+    can_die = window.smoothness > 0 and window.ramp != "inside"
+    return max(stride, n / (n - 1)) if can_die and n >= 2 else stride
 
 
-def output_length(n: int, stride: float, smoothness: float) -> int:
-    """Samples that an axis of n samples has after pooling: min(n, max(2, floor(n / stride + 2 smoothness))).
+def output_length(n: int, stride: float, smoothness: float | Window) -> int:
+    """Samples that an axis of n samples has after pooling: min(n, max(2, floor(n / stride + 2 smoothness)))
+    in the paper, or what another `Window` has instead.
 
     The stride is that of `usable_stride`.
 
     Args:
         n: samples before pooling, ≥ 0.
         stride: in samples, ≥ 1; need not be whole.
-        smoothness: width of the mask's ramp in DFT bins, ≥ 0. Its two sides are kept, hence 2 smoothness.
+        smoothness: width of the mask's ramp in DFT bins, ≥ 0, whose two sides are kept, hence 2 smoothness;
+            or a `Window`.
 
     Raises:
         ValueError: for a stride that is not a number.
@@ -41,10 +93,10 @@ def output_length(n: int, stride: float, smoothness: float) -> int:
         raise ValueError("the stride is not a number: training has diverged, lower the learning rate")
     if n < 2:
         return n
-    return min(n, max(2, math.floor(n / usable_stride(n, stride, smoothness) + 2 * smoothness)))
+    return as_window(smoothness).length(n, usable_stride(n, stride, smoothness))
 
 
-def cutoff_mask(frequency: Tensor, cutoff: Tensor, smoothness: float) -> Tensor:
+def cutoff_mask(frequency: Tensor, cutoff: Tensor, smoothness: float | Tensor) -> Tensor:
     """Low-pass mask clip((smoothness + cutoff − |frequency|) / smoothness, 0, 1), paper eq. 3.
 
     Differentiable in the cut-off on the whole ramp, its inner corner included: that is where a stride
@@ -57,8 +109,8 @@ def cutoff_mask(frequency: Tensor, cutoff: Tensor, smoothness: float) -> Tensor:
     """
     f = frequency.abs()
     height = (smoothness + cutoff - f) / smoothness
-    rounding = 4 * torch.finfo(height.dtype).eps * (cutoff.detach() + smoothness)
-    on_ramp = (f >= cutoff.detach() - rounding) & (f < cutoff.detach() + smoothness)
+    begin, end = cutoff.detach(), (cutoff + smoothness).detach()
+    on_ramp = (f >= begin - 4 * torch.finfo(height.dtype).eps * end) & (f < end)
     slope = torch.where(on_ramp, height, 0.0)
     return height.detach().clamp(0, 1) + (slope - slope.detach())
 
@@ -66,7 +118,7 @@ def cutoff_mask(frequency: Tensor, cutoff: Tensor, smoothness: float) -> Tensor:
 def resampling_matrix(
     n: int,
     stride: float | Tensor,
-    smoothness: float,
+    smoothness: float | Window,
     *,
     length: int | None = None,
     dtype: torch.dtype | None = None,
@@ -81,7 +133,7 @@ def resampling_matrix(
     Args:
         n: samples before pooling.
         stride: ≥ 1, a number or a scalar tensor; a tensor receives a gradient (for smoothness > 0).
-        smoothness: width of the mask's ramp in DFT bins, ≥ 0.
+        smoothness: width of the mask's ramp in DFT bins, ≥ 0, or a `Window`.
         length: M where the caller knows it already, which spares a tensor on a GPU a synchronisation.
         dtype: of the matrix. As the stride where that is a tensor, otherwise float64.
         device: of the matrix. As the stride where that is a tensor.
@@ -106,20 +158,22 @@ def resampling_matrix(
 
 
 def _bin_weights(
-    n: int, m: int, bins: Tensor, stride: float | Tensor, smoothness: float, dtype: torch.dtype
+    n: int, m: int, bins: Tensor, stride: float | Tensor, smoothness: float | Window, dtype: torch.dtype
 ) -> Tensor:
     """Mask times multiplicity: every bin stands for ±f, save DC and an uncropped Nyquist bin."""
     once = bins == 0
     if m == n and n % 2 == 0:
         once = once | (bins == n // 2)
     multiplicity = torch.where(once, 1.0, 2.0).to(dtype)
-    if smoothness == 0:
+    window = as_window(smoothness)
+    if window.smoothness == 0:
         return multiplicity
     stride = torch.as_tensor(stride, dtype=dtype, device=bins.device)
     # Straight through the lower limit: below it the gradient still reaches the parameter.
-    lowest = usable_stride(n, 1.0, smoothness)
+    lowest = usable_stride(n, 1.0, window)
     used = stride + (stride.detach().clamp(min=lowest) - stride.detach())
-    return multiplicity * cutoff_mask(bins.to(dtype), n / (2 * used), smoothness)
+    stop, width = window.edges(n, used, m)
+    return multiplicity * cutoff_mask(bins.to(dtype), stop - width, width)
 
 
 def fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
@@ -149,7 +203,12 @@ def resample(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
 @lru_cache(maxsize=512)
 @torch.inference_mode(False)
 def fixed_matrix(
-    n: int, stride: float, smoothness: float, length: int, dtype: torch.dtype, device: torch.device
+    n: int,
+    stride: float,
+    smoothness: float | Window,
+    length: int,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
     """`resampling_matrix` of a stride that does not change, built once; see there."""
     exact = torch.promote_types(dtype, torch.float32)
@@ -167,20 +226,20 @@ class _LearnedResample(torch.autograd.Function):
     The mask depends on the stride at the bins of its ramp alone. With X(f) the input's coefficients there and
     G(f) those of the output's gradient, both by cosine and sine,
 
-        dL/dS = Σ_ramp dmask/dS(f) · multiplicity(f) / n · X(f) · G(f),    dmask/dS = −n / (2 S² smoothness),
+        dL/dS = Σ_ramp dmask/dS(f) · multiplicity(f) / n · X(f) · G(f),
 
     so a handful of coefficients per line is kept instead of n samples; dL/dx is the transposed product.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, stride: Tensor, smoothness: float, dim: int, length: int, bins: int
+        ctx: Any, x: Tensor, stride: Tensor, window: Window, dim: int, length: int, bins: int
     ) -> Tensor:
         n = x.shape[dim]
         exact = torch.promote_types(x.dtype, torch.float32)
-        matrix = resampling_matrix(n, stride, smoothness, length=length, dtype=exact, device=x.device)
+        matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=x.device)
         matrix = matrix.to(x.dtype)
-        on_ramp, slopes = ramp(n, length, stride.to(exact), smoothness, bins)
+        on_ramp, slopes = ramp(n, length, stride.to(exact), window, bins)
         coefficients = resample(x, fourier_table(n, on_ramp, exact).mT.to(x.dtype), dim)
         ctx.save_for_backward(matrix, coefficients, on_ramp, slopes)
         ctx.dim = dim
@@ -200,38 +259,39 @@ class _LearnedResample(torch.autograd.Function):
         return of_x, of_stride, None, None, None, None
 
 
-def ramp_size(n: int, m: int, stride: float | None, smoothness: float) -> int:
+def ramp_size(n: int, m: int, stride: float | None, window: Window) -> int:
     """How many bins the ramp of the mask has at the most, of those that an output of m samples keeps.
 
-    Without the stride, what the smoothness alone allows.
+    Without the stride, what the window alone allows.
     """
     if stride is None:
-        return math.ceil(smoothness) + 1
-    cutoff = n / (2 * usable_stride(n, stride, smoothness))
-    slack = 1e-5 * (cutoff + smoothness)  # for a stride that float32 has rounded
-    last = min(m // 2, math.ceil(cutoff + smoothness + slack) - 1)
-    return max(1, last - math.ceil(cutoff - slack) + 1)
+        widest = window.edges(n, usable_stride(n, 1.0, window), m)[1]
+        return min(math.ceil(widest), m // 2) + 1
+    stop, width = window.edges(n, usable_stride(n, stride, window), m)
+    slack = 1e-5 * stop  # for a stride that float32 has rounded
+    last = min(m // 2, math.ceil(stop + slack) - 1)
+    return max(1, last - math.ceil(stop - width - slack) + 1)
 
 
-def ramp(n: int, m: int, stride: Tensor, smoothness: float, count: int) -> tuple[Tensor, Tensor]:
+def ramp(n: int, m: int, stride: Tensor, window: Window, count: int) -> tuple[Tensor, Tensor]:
     """The bins on the ramp of the mask, and by how much the output's part at each changes with the stride.
 
     Of `count` bins from the first on, see `ramp_size`, those beyond the ramp have a slope of zero.
     """
-    used = stride.clamp(min=usable_stride(n, 1.0, smoothness))
-    cutoff = n / (2 * used)
-    rounding = 4 * torch.finfo(cutoff.dtype).eps * (cutoff + smoothness)
-    bins = (cutoff - rounding).ceil() + torch.arange(count, device=stride.device)
-    on_ramp = (bins < cutoff + smoothness) & (bins <= m // 2)
+    used = stride.clamp(min=usable_stride(n, 1.0, window))
+    (stop, width), (of_stop, of_width) = window.edges(n, used, m), window.rates(n, used)
+    begin = stop - width - 4 * torch.finfo(stop.dtype).eps * stop
+    bins = begin.ceil().clamp(min=0) + torch.arange(count, device=stride.device)
+    on_ramp = (bins < stop) & (bins <= m // 2)
     once = (bins == 0) | ((2 * bins == n) & (m == n))
-    slopes = (once.to(used.dtype) - 2) / (2 * used**2 * smoothness)
+    slopes = (of_stop * width - (stop - bins) * of_width) / width**2 * (2 - once.to(used.dtype)) / n
     return bins.long(), torch.where(on_ramp, slopes, 0.0)
 
 
 def spectral_pool(
     x: Tensor,
     strides: Sequence[float] | Tensor,
-    smoothness: float = 0.0,
+    smoothness: float | Window = 0.0,
     dims: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
     values: Sequence[float] | None = None,
@@ -243,7 +303,7 @@ def spectral_pool(
         x: real tensor of any shape and floating type. The matrices are built in at least float32 and
             rounded to the type of x.
         strides: one per axis, each ≥ 1. A tensor of shape (axes,) receives a gradient.
-        smoothness: width of the mask's ramp in DFT bins; 0 is spectral pooling.
+        smoothness: width of the mask's ramp in DFT bins, or a `Window`; 0 is spectral pooling.
         dims: the axes, by default the last ``len(strides)``.
         lengths: output lengths where they are known, see `resampling_matrix`.
         values: the strides as plain numbers where they are known, which spares memory for the backward pass.
@@ -253,25 +313,26 @@ def spectral_pool(
     """
     if not x.is_floating_point():
         raise ValueError(f"only real floating-point tensors can be pooled, but got {x.dtype}")
+    window = as_window(smoothness)
     dims = range(-len(strides), 0) if dims is None else dims
     if lengths is None:
         values = strides.tolist() if isinstance(strides, Tensor) else strides
         assert values is not None
-        lengths = [output_length(x.shape[d], s, smoothness) for d, s in zip(dims, values, strict=True)]
+        lengths = [output_length(x.shape[d], s, window) for d, s in zip(dims, values, strict=True)]
     exact = torch.promote_types(x.dtype, torch.float32)
     # The axis that shrinks most goes first, so that the others have less to do.
     known: Sequence[float | None] = values if values is not None else [None] * len(lengths)
     axes = zip(dims, strides, lengths, known, strict=True)
     for dim, stride, m, value in sorted(axes, key=lambda axis: axis[2] / max(1, x.shape[axis[0]])):
         n = x.shape[dim]
-        if smoothness == 0 and m == n:
+        if window.smoothness == 0 and m == n:
             continue
         if isinstance(stride, Tensor) and stride.requires_grad and torch.is_grad_enabled():
-            x = _LearnedResample.apply(x, stride, smoothness, dim, m, ramp_size(n, m, value, smoothness))
+            x = _LearnedResample.apply(x, stride, window, dim, m, ramp_size(n, m, value, window))
             continue
         if isinstance(stride, Tensor) or torch.compiler.is_compiling():
-            matrix = resampling_matrix(n, stride, smoothness, length=m, dtype=exact, device=x.device)
+            matrix = resampling_matrix(n, stride, window, length=m, dtype=exact, device=x.device)
             x = resample(x, matrix.to(x.dtype), dim)
         else:
-            x = resample(x, fixed_matrix(n, stride, smoothness, m, x.dtype, x.device), dim)
+            x = resample(x, fixed_matrix(n, stride, window, m, x.dtype, x.device), dim)
     return x

@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
 from audiostride.layers.functional import (
+    Window,
+    as_window,
     fixed_matrix,
     fourier_table,
     ramp,
@@ -39,7 +41,7 @@ def convolve_and_resample(
     weight: Tensor,
     bias: Tensor | None,
     stride: float | Tensor,
-    smoothness: float,
+    smoothness: float | Window,
     dim: int,
     length: int,
 ) -> Tensor:
@@ -50,7 +52,7 @@ def convolve_and_resample(
         weight: (out_channels, in_channels, taps, 1) for dim −2, (…, 1, taps) for dim −1; taps is odd.
         bias: (out_channels,), or none.
         stride: ≥ 1, a number or a scalar tensor; a tensor receives a gradient (for smoothness > 0).
-        smoothness: width of the mask's ramp in DFT bins, ≥ 0.
+        smoothness: width of the mask's ramp in DFT bins, ≥ 0, or a `Window`.
         dim: −2 or −1.
         length: see `output_length`.
     """
@@ -58,7 +60,7 @@ def convolve_and_resample(
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if isinstance(stride, Tensor):
-        return _ConvolveAndResample.apply(x, weight, bias, stride, smoothness, dim, length)
+        return _ConvolveAndResample.apply(x, weight, bias, stride, as_window(smoothness), dim, length)
     matrix = _fixed_taps(x.shape[dim], stride, smoothness, length, weight.shape[dim], x.dtype, x.device)
     return _mix(resample(x, matrix, dim), weight, bias, dim)
 
@@ -68,7 +70,7 @@ def convolve_and_resample(
 def _fixed_taps(
     n: int,
     stride: float,
-    smoothness: float,
+    smoothness: float | Window,
     length: int,
     taps: int,
     dtype: torch.dtype,
@@ -90,16 +92,16 @@ class _ConvolveAndResample(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         stride: Tensor,
-        smoothness: float,
+        window: Window,
         dim: int,
         length: int,
     ) -> Tensor:
         exact = torch.promote_types(x.dtype, torch.float32)
         n = x.shape[dim]
-        matrix = resampling_matrix(n, stride, smoothness, length=length, dtype=exact, device=x.device)
+        matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=x.device)
         matrix = matrix.to(x.dtype)
         ctx.save_for_backward(x, weight, matrix, stride)
-        ctx.dim, ctx.smoothness = dim, smoothness
+        ctx.dim, ctx.window = dim, window
         return _mix(_per_tap(x, matrix, weight, dim), weight, bias, dim)
 
     @staticmethod
@@ -131,9 +133,7 @@ def _of_stride(
 ) -> Tensor:
     exact = torch.promote_types(x.dtype, torch.float32)
     length, n = matrix.shape
-    bins, slopes = ramp(
-        n, length, stride.to(exact), ctx.smoothness, ramp_size(n, length, None, ctx.smoothness)
-    )
+    bins, slopes = ramp(n, length, stride.to(exact), ctx.window, ramp_size(n, length, None, ctx.window))
     tables = [fourier_table(points, bins, exact).mT.to(x.dtype) for points in (n, length)]
     coefficients = _mix(_per_tap(x, tables[0], weight, ctx.dim), weight, None, ctx.dim)
     products = coefficients.to(exact) * resample(gradient, tables[1], ctx.dim)

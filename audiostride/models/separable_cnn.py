@@ -1,6 +1,7 @@
 """The separable network of Tagliasacchi et al. 2019, with a choice of downsampling."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from audiostride.layers.diffstride import project_
 from audiostride.layers.downsample import Downsample, Downsampling
+from audiostride.layers.functional import Ramp, Window
 
 
 class SeparableBlock(nn.Module):
@@ -19,18 +21,18 @@ class SeparableBlock(nn.Module):
         out_channels: int,
         strides: tuple[float, float],
         downsampling: Downsampling,
-        smoothness: float,
+        window: Window,
         shared: bool,
     ) -> None:
         super().__init__()
         if shared and strides[0] != strides[1]:
             raise ValueError(f"a shared stride needs equal strides on time and frequency, but got {strides}")
         self.time = Downsample(
-            in_channels, out_channels, strides[0], dim=-2, kind=downsampling, smoothness=smoothness
+            in_channels, out_channels, strides[0], dim=-2, kind=downsampling, **asdict(window)
         )
         self.time_norm = nn.BatchNorm2d(out_channels)
         self.frequency = Downsample(
-            out_channels, out_channels, strides[1], dim=-1, kind=downsampling, smoothness=smoothness
+            out_channels, out_channels, strides[1], dim=-1, kind=downsampling, **asdict(window)
         )
         self.frequency_norm = nn.BatchNorm2d(out_channels)
         if shared and downsampling == "diffstride":
@@ -56,6 +58,7 @@ class SeparableCNN(nn.Module):
         strides: of each block, initially, as (time, frequency).
         downsampling: "strided", "max", "average", "blur", "spectral" or "diffstride".
         smoothness: of the DiffStride layers, in DFT bins.
+        ramp, multiple: of the DiffStride layers, see `DiffStride1d`.
         shared: learn one stride per block for time and frequency instead of one each (paper table A.7).
 
     Shape:
@@ -73,6 +76,8 @@ class SeparableCNN(nn.Module):
         downsampling: Downsampling = "diffstride",
         smoothness: float = 4.0,
         shared: bool = False,
+        ramp: Ramp = "outside",
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         if len(channels) != len(strides):
@@ -80,9 +85,12 @@ class SeparableCNN(nn.Module):
                 f"channels and strides need one entry per block, but have {len(channels)} and {len(strides)}"
             )
         self.downsampling, self.embedding_size = downsampling, channels[-1]
+        window = Window(smoothness, ramp, multiple)
+        # Of the network as it is: without a ramp for spectral pooling, of no use for pooling in space.
+        self.window = window if downsampling == "diffstride" else Window(0.0)
         self.blocks = nn.Sequential(
             *(
-                SeparableBlock(before, after, pair, downsampling, smoothness, shared)
+                SeparableBlock(before, after, pair, downsampling, window, shared)
                 for (before, after), pair in zip(pairwise((1, *channels)), strides, strict=True)
             )
         )
