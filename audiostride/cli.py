@@ -6,7 +6,7 @@ come at once.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -30,7 +30,7 @@ def prepare(arguments: Sequence[str]) -> None:
     """Read a dataset once, check it, and pack it for training."""
     from audiostride.corpora import DATASETS
 
-    parser = _parser("prepare", prepare)
+    parser = _parser("prepare", prepare.__doc__)
     commands = parser.add_subcommands(dest="corpus", metavar="CORPUS", help="Which dataset it is.")
     for name, dataset in DATASETS.items():
         commands.add_subcommand(name, _prepare_parser(name, dataset), help=dataset.title)
@@ -52,9 +52,7 @@ def prepare(arguments: Sequence[str]) -> None:
 
 
 def _prepare_parser(name: str, dataset: "Dataset") -> ArgumentParser:
-    parser = ArgumentParser(
-        prog=f"audiostride prepare {name}", description=dataset.title, exit_on_error=False, allow_abbrev=False
-    )
+    parser = _parser(f"prepare {name}", dataset.title)
     parser.add_argument("source", type=str, help="Its folder; for csv, the file.")
     parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/NAME)")
     if dataset.archives:
@@ -96,11 +94,7 @@ def train(arguments: Sequence[str]) -> None:
     parser.add_argument("recipe", type=str, help="A YAML file, or the name of a recipe of audiostride's.")
     parser.add_argument("--out", type=str, help="Folder of the run. (default: runs/RECIPE)")
     parser.add_argument("--resume", action="store_true", help="Go on from the run's last checkpoint.")
-    file = recipes.find(_parse(parser, arguments).recipe)
-    settings = recipes.read(file)
-    recipes.build(settings, file)  # a mistake in the file is told with its name, and is not one of usage
-    below = parser.parse_object({"recipe": str(file), **settings})
-    args = _parse(parser, arguments, below)
+    file, args = _parse_recipe(parser, arguments)
     chosen = recipes.instantiate(parser, args)
 
     from audiostride.data.store import open_store
@@ -120,7 +114,7 @@ def train(arguments: Sequence[str]) -> None:
 
 def test(arguments: Sequence[str]) -> None:
     """Accuracy of a run: logits averaged over the one-second windows of each recording."""
-    parser = _parser("test", test)
+    parser = _parser("test", test.__doc__)
     parser.add_argument("run", type=str, help="Folder of the run.")
     parser.add_argument(
         "--split", type=Literal["test", "valid", "train"], default="test", help="Of the corpus."
@@ -143,7 +137,7 @@ def test(arguments: Sequence[str]) -> None:
 
 def strides(arguments: Sequence[str]) -> None:
     """Learned strides of runs, and the cut-off frequencies that they mean."""
-    parser = _parser("strides", strides)
+    parser = _parser("strides", strides.__doc__)
     parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, or checkpoint files.")
     parser.add_argument(
         "--frames", type=int, default=100, help="Frames of the spectrogram, 100 to the second."
@@ -165,40 +159,40 @@ def strides(arguments: Sequence[str]) -> None:
 
 def summary(arguments: Sequence[str]) -> None:
     """A recipe's network, or a trained one, layer by layer: sizes, strides, parameters, multiplications."""
-    parser = recipes.parser(
-        prog="audiostride summary",
-        description=summary.__doc__,
-        usage="%(prog)s RECIPE|RUN [--any.setting value]",
-    )
-    parser.add_argument(
-        "recipe", type=str, help="A recipe as for train, the folder of a run, or a checkpoint."
-    )
-    _add_format(parser)
-    name = _parse(parser, arguments).recipe
-    trained = Path(name).is_dir() or name.endswith(".ckpt")
-    if trained:
-        checkpoint_path(Path(name))
+    name = arguments[0] if arguments else ""
+    if name.endswith(".ckpt") or (name and Path(name).is_dir()):
+        parser = _parser("summary", summary.__doc__)  # settings of what is trained cannot be changed
+        parser.add_argument("run", type=str, help="Folder of a run, or a checkpoint file.")
+        _add_format(parser)
         args = _parse(parser, arguments)
-    else:
-        file = recipes.find(name)
-        settings = recipes.read(file)
-        recipes.build(settings, file)
-        args = _parse(parser, arguments, parser.parse_object({"recipe": name, **settings}))
-    chosen = recipes.instantiate(parser, args)
+        checkpoint_path(Path(args.run))
 
-    from dataclasses import asdict
+        from audiostride.models.classifier import load
+
+        trunk, window_s = load(args.run).trunk, 1.0  # a checkpoint alone does not tell
+    else:
+        parser = recipes.parser(
+            prog="audiostride summary",
+            description=summary.__doc__,
+            usage="%(prog)s RECIPE|RUN [--any.setting value]",
+        )
+        parser.add_argument("recipe", type=str, help="A recipe as for train; or the folder of a run.")
+        _add_format(parser)
+        _, args = _parse_recipe(parser, arguments)
+        chosen = recipes.instantiate(parser, args)
+
+        from audiostride.models.separable_cnn import SeparableCNN
+
+        trunk, window_s = SeparableCNN(**asdict(chosen.model)), chosen.data.window_s
 
     from audiostride.analysis.summary import summary as rows_of
-    from audiostride.models.classifier import load
-    from audiostride.models.separable_cnn import SeparableCNN
 
-    trunk = load(name).trunk if trained else SeparableCNN(**asdict(chosen.model))
-    _print(rows_of(trunk, round(100 * chosen.data.window_s)), args.format)
+    _print(rows_of(trunk, round(100 * window_s)), args.format)
 
 
 def demo(arguments: Sequence[str]) -> None:
     """Make five small tasks, train one DiffStride model on them, test it, show its strides."""
-    parser = _parser("demo", demo)
+    parser = _parser("demo", demo.__doc__)
     parser.add_argument("--folder", type=str, default="data/demo", help="For the corpora.")
     parser.add_argument("--out", type=str, default="runs/demo", help="Folder of the run.")
     _add_format(parser)
@@ -211,35 +205,19 @@ def demo(arguments: Sequence[str]) -> None:
 
 def bench(arguments: Sequence[str]) -> None:
     """Speed and memory, measured side by side in one run."""
-    from audiostride.bench.settings import LayerBench, LayersBench, PrepareBench, WindowsBench
+    from audiostride.bench import BENCHES
 
-    benches = {"layers": LayersBench, "layer": LayerBench, "data": WindowsBench, "prepare": PrepareBench}
-    parser = _parser("bench", bench)
+    parser = _parser("bench", bench.__doc__)
     commands = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
-    for name, kind in benches.items():
-        one = _parser(f"bench {name}", kind)
+    for name, (kind, _) in BENCHES.items():
+        one = _parser(f"bench {name}", kind.__doc__)
         one.add_class_arguments(kind, None)
         _add_format(one)
         commands.add_subcommand(name, one, help=kind.__doc__)
     args = _parse(parser, arguments)
-    settings: Any = _settings(benches[args.what], args[args.what])
-    format = args[args.what].format
-    if isinstance(settings, LayersBench):
-        from audiostride.bench.layers import bench_layers
-
-        _print(bench_layers(settings), format)
-    elif isinstance(settings, LayerBench):
-        from audiostride.bench.layers import bench_layer
-
-        _print(bench_layer(settings), format)
-    elif isinstance(settings, WindowsBench):
-        from audiostride.bench.windows import bench_windows
-
-        _print(bench_windows(settings), format)
-    else:
-        from audiostride.bench.preparing import bench_prepare
-
-        _print(bench_prepare(settings), format)
+    kind, measure = BENCHES[args.what]
+    args = args[args.what]
+    _print(measure(_settings(kind, args)), args.format)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -295,9 +273,9 @@ def _overview() -> str:
     )
 
 
-def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
+def _parser(name: str, description: str | None) -> ArgumentParser:
     return ArgumentParser(
-        prog=f"audiostride {name}", description=command.__doc__, exit_on_error=False, allow_abbrev=False
+        prog=f"audiostride {name}", description=description, exit_on_error=False, allow_abbrev=False
     )
 
 
@@ -306,6 +284,14 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str], below: Namespace | 
         return parser.parse_args(list(arguments), namespace=below)
     except ArgumentError as error:
         raise _UsageError(recipes.message(error)) from error
+
+
+def _parse_recipe(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Path, Namespace]:
+    """The file of a recipe, and its settings with those of the command line on top."""
+    file = recipes.find(_parse(parser, arguments).recipe)
+    settings = recipes.read(file)
+    recipes.build(settings, file)  # a mistake in the file is told with its name, and is not one of usage
+    return file, _parse(parser, arguments, parser.parse_object({"recipe": str(file), **settings}))
 
 
 def _add_format(parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from two_tasks import write_sounds
 
 from audiostride.corpora import speech_commands
 from audiostride.data.prepare import prepare
@@ -70,3 +71,15 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("recorded")
     subprocess.run([sys.executable, RECORDED / "unpack", out], check=True)
     return out
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("sounds")
+    return prepare(write_sounds(folder / "source"), folder / "prepared")
+
+
+@pytest.fixture(scope="session")
+def unvalidated(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("unvalidated")
+    return prepare(write_sounds(folder / "source", valid=False), folder / "prepared")

@@ -2,16 +2,21 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_run import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
+from audiostride import load
 from audiostride.analysis.summary import summary
 from audiostride.cli import main
+from audiostride.data.store import Store
 from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.training.run import train
 
 KINDS: Any = ("strided", "max", "average", "spectral", "diffstride")
 
@@ -78,5 +83,23 @@ def test_a_recipe_is_summed_up_with_any_setting(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["channels"] for row in rows[:4]] == ["32", "32", "64", "64"]
     assert rows[0]["output"] == "54 × 64"
+    assert main(["summary", "small", "--data.window_s", "0.5", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split(",")[2] == "50 × 64"
     assert main(["summary", "nothing"]) == 1
     assert "there is no recipe nothing" in capsys.readouterr().err
+
+
+def test_a_run_is_summed_up_with_the_strides_that_it_learned(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(store, stride_learning_rate=0.2), tmp_path / "run")
+    capsys.readouterr()
+    for given in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "best.ckpt"):
+        assert main(["summary", str(given), "--format", "json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        strides = [stride.item() for pair in load(tmp_path / "run").trunk.strides() for stride in pair]
+        assert [row["stride"] for row in rows[:-1]] == strides
+    assert main(["summary", str(tmp_path / "run"), "--model.smoothness", "2"]) == 2
+    assert main(["summary"]) == 2
+    assert main(["summary", str(tmp_path)]) == 1
+    assert "has no checkpoint" in capsys.readouterr().err

@@ -118,11 +118,14 @@ def test_lengths_are_multiples_or_the_whole_axis() -> None:
     assert len(lengths) < 15
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_fused_layers_have_the_window_too(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("window", [Window(1.0), *WINDOWS])
+def test_a_fused_layer_gives_the_same_as_one_that_is_not(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shape: Any = {"smoothness": window.smoothness, "ramp": window.ramp, "multiple": window.multiple}
     layer = Downsample(1, 8, 2.3, dim=-2, **shape).double()
     x = torch.randn(2, 1, 60, 5, dtype=torch.float64)
+    assert layer.is_fused(60)
     fused = layer(x)
     gradients = torch.autograd.grad(fused.square().sum(), list(layer.parameters()))
     monkeypatch.setattr("audiostride.layers.downsample.fusing_pays", lambda *sizes: False)

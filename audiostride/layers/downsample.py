@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.diffstride import DiffStride1d, one_per_axis
 from audiostride.layers.functional import Ramp, output_length
-from audiostride.layers.fused import convolve_and_resample, fusing_pays
+from audiostride.layers.fused import along, convolve_and_resample, fusing_pays
 from audiostride.layers.spectral_pool import SpectralPool1d
 
 Downsampling = Literal["strided", "max", "average", "blur", "spectral", "diffstride"]
@@ -66,9 +66,9 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
-            _along(dim, kernel_size, 1),
-            stride=_along(dim, int(stride), 1) if kind == "strided" else 1,
-            padding=_along(dim, kernel_size // 2, 0),
+            along(dim, kernel_size, 1),
+            stride=along(dim, int(stride), 1) if kind == "strided" else 1,
+            padding=along(dim, kernel_size // 2, 0),
         )
         self._fixed_stride = stride
         self.kernel_size = kernel_size
@@ -83,17 +83,17 @@ class Downsample(nn.Module):
             return self.pool(self.conv(x))
         n, conv = x.shape[self.dim], self.conv
         (length,) = self.pool.output_lengths((n,))
-        if not fusing_pays(n, length, self.kernel_size, conv.in_channels, conv.out_channels):
+        if not self._fusing_pays(n, length):
             return self.pool(conv(x))
         (stride,) = self.pool.current()
         return convolve_and_resample(x, conv.weight, conv.bias, stride, self.pool.window, self.dim, length)
 
     def is_fused(self, n: int) -> bool:
         """Whether an axis of n samples is resampled before channels are mixed: the same, but cheaper."""
-        if not isinstance(self.pool, DiffStride1d):
-            return False
-        size = self.output_length(n), self.kernel_size, self.conv.in_channels, self.conv.out_channels
-        return fusing_pays(n, *size)
+        return isinstance(self.pool, DiffStride1d) and self._fusing_pays(n, self.output_length(n))
+
+    def _fusing_pays(self, n: int, length: int) -> bool:
+        return fusing_pays(n, length, self.kernel_size, self.conv.in_channels, self.conv.out_channels)
 
     @property
     def stride(self) -> Tensor | float:
@@ -109,11 +109,6 @@ class Downsample(nn.Module):
         return -(-n // int(self._fixed_stride))
 
 
-def _along(dim: int, value: int, across: int) -> tuple[int, int]:
-    """A pair for a convolution or pooling layer: `value` along the axis, `across` on the other."""
-    return (value, across) if dim == -2 else (across, value)
-
-
 def _fixed_pool(kind: Downsampling, stride: float, dim: int) -> nn.Module:
     if kind == "strided" or stride == 1:
         return nn.Identity()
@@ -124,7 +119,7 @@ def _fixed_pool(kind: Downsampling, stride: float, dim: int) -> nn.Module:
         return BlurPool1d(whole, dim=dim)
     # An odd window around every kept sample, so that all spatial kinds give ceil(n / stride) samples.
     window = max(3, whole + 1 - whole % 2)
-    kernel, step, edge = _along(dim, window, 1), _along(dim, whole, 1), _along(dim, window // 2, 0)
+    kernel, step, edge = along(dim, window, 1), along(dim, whole, 1), along(dim, window // 2, 0)
     if kind == "max":
         return nn.MaxPool2d(kernel, step, edge)
     return nn.AvgPool2d(kernel, step, edge, count_include_pad=False)

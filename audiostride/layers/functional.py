@@ -252,11 +252,25 @@ class _LearnedResample(torch.autograd.Function):
         of_x = resample(gradient, matrix.mT, ctx.dim) if ctx.needs_input_grad[0] else None
         of_stride = None
         if ctx.needs_input_grad[1]:
-            table = fourier_table(matrix.shape[0], on_ramp, slopes.dtype).mT.to(gradient.dtype)
-            products = coefficients.to(slopes.dtype) * resample(gradient, table, ctx.dim)
-            rest = [d for d in range(products.ndim) if d != ctx.dim % products.ndim]
-            of_stride = (products.sum(rest) if rest else products) @ slopes.repeat(2)
+            of_stride = stride_gradient(coefficients, gradient, on_ramp, slopes, ctx.dim)
         return of_x, of_stride, None, None, None, None
+
+
+def stride_gradient(
+    coefficients: Tensor, gradient: Tensor, on_ramp: Tensor, slopes: Tensor, dim: int
+) -> Tensor:
+    """The sum over the ramp that `_LearnedResample` explains.
+
+    Args:
+        coefficients: (…, 2 · bins, …), X(f) of what is resampled, cosines and then sines.
+        gradient: (…, M, …), of the output.
+        on_ramp, slopes: (bins,) each, see `ramp`.
+        dim: the axis that is resampled.
+    """
+    table = fourier_table(gradient.shape[dim], on_ramp, slopes.dtype).mT.to(gradient.dtype)
+    products = coefficients.to(slopes.dtype) * resample(gradient, table, dim)
+    rest = [d for d in range(products.ndim) if d != dim % products.ndim]
+    return (products.sum(rest) if rest else products) @ slopes.repeat(2)
 
 
 def ramp_size(n: int, m: int, stride: float | None, window: Window) -> int:
