@@ -15,7 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import audiostride
 from audiostride import recipe as recipes
-from audiostride.analysis.report import Format, render
+from audiostride.analysis.tables import Format, render
 from audiostride.errors import UserError
 from audiostride.runs import checkpoint_path
 from audiostride.settings import PrepareSettings
@@ -142,19 +142,45 @@ def strides(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--frames", type=int, default=100, help="Frames of the spectrogram, 100 to the second."
     )
+    parser.add_argument(
+        "--around", type=float, default=1000.0, help="Frequency in Hz at which cycles per octave are told."
+    )
+    parser.add_argument(
+        "--group",
+        type=Literal["recipe", "task"],
+        help="Mean and standard deviation of runs of the same recipe (seeds apart) or the same tasks.",
+    )
     parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the runs.")
     _add_format(parser)
     args = _parse(parser, arguments)
     if args.frames < 1:
         raise UserError(f"--frames must be at least 1, but is {args.frames}")
-    for run in args.runs:
-        checkpoint_path(Path(run), args.checkpoint)
+    _check_runs(args.runs)
 
     from audiostride.analysis.cutoffs import stride_table
-    from audiostride.models.classifier import load
+    from audiostride.analysis.groups import grouped
+    from audiostride.analysis.trained import open_runs, titles
 
-    tables = {run: stride_table(load(run, args.checkpoint), args.frames) for run in args.runs}
-    _print([{"run": run, **row} for run, rows in tables.items() for row in rows], args.format)
+    runs, notes = open_runs(args.runs, args.checkpoint)
+    for note in notes:
+        _tell(f"note: {note}")
+    try:
+        tables = [stride_table(run.classifier, args.frames, args.around) for run in runs]
+    except ValueError as error:
+        raise UserError(f"--around: {error}") from error
+    if args.group is None:
+        rows = [{"run": run.name, **row} for run, table in zip(runs, tables, strict=True) for row in table]
+    else:
+        names = titles(runs) if args.group == "recipe" else [run.tasks for run in runs]
+        rows = grouped(list(zip(names, tables, strict=True)))
+    _print(rows, args.format)
+
+
+def _check_runs(runs: Sequence[str]) -> None:
+    """A path that does not exist is a slip of the pen, told before torch is imported."""
+    for run in runs:
+        if not Path(run).exists():
+            raise UserError(f"there is no run at {run}: give a run folder or a checkpoint file")
 
 
 def summary(arguments: Sequence[str]) -> None:

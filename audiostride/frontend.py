@@ -46,6 +46,7 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         self.sample_rate, self.mel_channels, self.offset = sample_rate, mel_channels, offset
+        self.f_min, self.f_max = f_min, f_max
         self.hop = round(sample_rate * hop_ms / 1000)
         window = round(sample_rate * window_ms / 1000)
         # A power of two is fast, and bins closer than the lowest channels leave none of them empty.

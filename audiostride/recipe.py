@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -130,6 +131,28 @@ def read_config(run: Path) -> Recipe:
         return build(read(run / CONFIG), run / CONFIG)
     except UserError as error:
         raise UserError(f"{error}; if another version of audiostride wrote it, train again") from error
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Every setting by its dotted name, as on the command line."""
+    groups = asdict(recipe).items()
+    return {f"{group}.{name}": value for group, named in groups for name, value in named.items()}
+
+
+# What a run's result should not depend on.
+_CIRCUMSTANCES = ("trainer.", "training.seed", "data.workers")
+
+
+def differences(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
+    """Of each recipe the settings in which they are not all alike, seeds and circumstances aside."""
+    settings = [flat(recipe) for recipe in recipes]
+    names = list(dict.fromkeys(name for one in settings for name in one))
+    differ = [
+        name
+        for name in names
+        if not name.startswith(_CIRCUMSTANCES) and any(s.get(name) != settings[0].get(name) for s in settings)
+    ]
+    return [{name: one.get(name) for name in differ} for one in settings]
 
 
 _TYPES = {

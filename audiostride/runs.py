@@ -7,7 +7,10 @@ metrics.jsonl                one line per validation
 events.out.tfevents.*        for TensorBoard
 """
 
+import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from audiostride.errors import UserError
 
@@ -31,6 +34,15 @@ def checkpoint_path(run_or_file: Path, checkpoint: str = "best") -> Path:
             "train it first, at least until the first validation"
         )
     return path
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; one that a kill cut short is left out."""
+    lines = []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        with suppress(json.JSONDecodeError):
+            lines.append(json.loads(line))
+    return lines
 
 
 def last_checkpoint(run: Path) -> Path:

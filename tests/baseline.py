@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from audiostride.analysis.report import render
+from audiostride.analysis.tables import render
 from audiostride.data.store import Store, open_store
 from audiostride.frontend import LogMel
 

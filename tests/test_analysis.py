@@ -6,12 +6,15 @@ import json
 import math
 from typing import Any
 
+import librosa
 import pytest
 import torch
 
 from audiostride import Classifier
-from audiostride.analysis.cutoffs import cutoffs, stride_table
-from audiostride.analysis.report import render
+from audiostride.analysis.cutoffs import cutoffs, octaves_per_channel, stride_table
+from audiostride.analysis.groups import grouped
+from audiostride.analysis.tables import Spread, render
+from audiostride.frontend import LogMel
 from audiostride.layers.functional import resampling_matrix
 from audiostride.settings import ModelSettings
 
@@ -131,3 +134,86 @@ def test_table_aligns_numbers_to_the_right() -> None:
         "a            1.235     –",
         "long, name      20     3",
     ]
+
+
+def test_spreads_are_two_columns_for_programs_and_one_for_people() -> None:
+    rows: list[dict[str, Any]] = [
+        {"task": "a", "stride": Spread(1.96666, 0.0321)},
+        {"task": "b", "stride": None},
+    ]
+    assert json.loads(render(rows[:1], "json")) == [
+        {"task": "a", "stride": 1.96666, "stride_deviation": 0.0321}
+    ]
+    read = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
+    assert read[1] == {"task": "b", "stride": "", "stride_deviation": ""}
+    assert render(rows).splitlines()[2] == "a     1.967 ± 0.032"
+
+
+def test_markdown_and_latex_escape_what_would_break_them() -> None:
+    rows = [{"run_name": "50 % | a_b", "edge": None}]
+    assert render(rows, "markdown").splitlines() == [
+        "| run name | edge |",
+        "| --- | ---: |",
+        "| 50 % \\| a_b | – |",
+    ]
+    assert render(rows, "latex").splitlines()[4] == r"50 \% | a\_b & -- \\"
+
+
+def test_deviation_is_that_of_a_sample() -> None:
+    assert Spread.of([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert Spread.of([1.5]) == (1.5, None)
+
+
+@pytest.mark.parametrize("task", TABLE_2)
+def test_the_printed_cutoffs_of_table_2_follow_from_three_strides_near_the_printed_ones(task: str) -> None:
+    """Three runs whose strides have the printed mean, but for rounding, have edges with the printed mean."""
+    time_stride, time_hz, mel_stride, cycles = TABLE_2[task]
+    for n, rate, stride, printed in ((160, 100.0, time_stride, time_hz), (64, 1.0, mel_stride, cycles)):
+        low, high = round(3 * printed * n / rate) // 3, -(-round(3 * printed * n / rate) // 3)
+        above = round(3 * printed * n / rate) - 3 * low
+        bins = [high] * above + [low] * (3 - above)
+        # An edge at bin b is that of all strides in (n / (2 b + 2), n / (2 b)]: move to the printed mean.
+        most, least = [n / (2 * b) for b in bins], [n / (2 * b + 2) + 1e-9 for b in bins]
+        share = (3 * stride - sum(least)) / (sum(most) - sum(least))
+        slack = 3 * 0.005 / (sum(most) - sum(least))
+        assert -slack <= share <= 1 + slack
+        share = min(max(share, 0.0), 1.0)
+        strides = [a + share * (b - a) for a, b in zip(least, most, strict=True)]
+        edges = [cutoffs(n, s, 4.0, rate).pass_band_on_grid for s in strides]
+        assert sum(strides) / 3 == pytest.approx(stride, abs=0.00501)
+        digits = 2 if rate == 100 else 4
+        assert round(sum(edges) / 3, digits) == pytest.approx(printed, abs=0.6 * 10**-digits)
+
+
+def test_octaves_between_channels_are_those_of_librosa_s_mel_frequencies() -> None:
+    """Around a channel's middle: the geometric spacing of its two neighbours, halved."""
+    frontend = LogMel()
+    middles = librosa.mel_frequencies(66, fmin=60, fmax=7800, htk=True)
+    for channel in (5, 20, 60):
+        wide = math.log2(middles[channel + 1] / middles[channel - 1]) / 2
+        assert octaves_per_channel(frontend, middles[channel]) == pytest.approx(wide, rel=0.01)
+    with pytest.raises(ValueError, match="mel channels reach from 60 to 7800 Hz, not to 20 Hz"):
+        octaves_per_channel(frontend, 20.0)
+
+
+def test_the_cumulated_pass_band_is_the_lowest_so_far() -> None:
+    deep = ModelSettings((4, 4, 4), ((2, 2), (1, 1), (2, 4)), smoothness=4.0)
+    rows = [row for row in stride_table(Classifier({"word": ["a", "b"]}, deep)) if row["axis"] == "time"]
+    bands = [row["pass_band"] for row in rows]
+    assert [row["cumulated_pass_band"] for row in rows] == [bands[0], min(bands[:2]), min(bands)]
+    assert bands[1] > bands[0]  # the ramp has kept more than the pass band
+
+
+def test_groups_are_means_with_deviations_and_miss_what_a_member_misses() -> None:
+    tables = [stride_table(classifier(smoothness=1.0)) for _ in range(3)]
+    for table, stride in zip(tables, (1.9, 2.0, 2.1), strict=True):
+        table[0]["stride"] = stride
+    tables[1][1]["stop_band"] = None
+    rows = grouped([("ours", tables[0]), ("other", tables[2]), ("ours", tables[1])])
+    assert [(row["group"], row["layer"], row["axis"], row["runs"]) for row in rows[:2]] == [
+        ("ours", 1, "time", 2), ("ours", 1, "frequency", 2),
+    ]  # fmt: skip
+    assert rows[0]["stride"] == (pytest.approx(1.95), pytest.approx(0.1 / math.sqrt(2)))
+    assert rows[1]["stop_band"] is None
+    assert rows[4]["group"] == "other"
+    assert rows[4]["stride"] == Spread(2.1, None)

@@ -244,7 +244,11 @@ def test_bad_recipes_are_told_in_a_sentence(
         (("strides", "nowhere"), 1, "there is no run at nowhere"),
         (("strides", "."), 1, "has no checkpoint (checkpoints/best.ckpt is missing): train it first"),
         (("strides", ".", "--frames", "0"), 1, "--frames must be at least 1, but is 0"),
-        (("strides", ".", "--format", "xml"), 2, "format must be one of table, json, csv, but is xml"),
+        (
+            ("strides", ".", "--format", "xml"),
+            2,
+            "format must be one of table, json, csv, markdown, latex, but is xml",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import librosa
+
+from audiostride.frontend import LogMel
 from audiostride.layers.functional import Window, as_window, usable_stride
 from audiostride.models.classifier import Classifier
 
@@ -56,7 +59,24 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
     )
 
 
-def stride_table(classifier: Classifier, frames: int = 100) -> list[dict[str, Any]]:
+def octaves_per_channel(frontend: LogMel, around_hz: float) -> float:
+    """Distance in octaves between neighbouring mel channels around a frequency.
+
+    Raises:
+        ValueError: for a frequency outside the channels' range.
+    """
+    low, high = frontend.f_min, frontend.f_max
+    if not low <= around_hz <= high:
+        raise ValueError(f"mel channels reach from {low:g} to {high:g} Hz, not to {around_hz:g} Hz")
+    low_mel, mel, high_mel = librosa.hz_to_mel([low, around_hz, high], htk=True)
+    half = (high_mel - low_mel) / (frontend.mel_channels + 1) / 2
+    below, above = librosa.mel_to_hz([mel - half, mel + half], htk=True)
+    return math.log2(above / below)
+
+
+def stride_table(
+    classifier: Classifier, frames: int = 100, around_hz: float = 1000.0
+) -> list[dict[str, Any]]:
     """One row per block and axis of a classifier's network.
 
     Strided convolution and pooling in space have strides but no low-pass window: their edges are None.
@@ -64,13 +84,22 @@ def stride_table(classifier: Classifier, frames: int = 100) -> list[dict[str, An
     Args:
         classifier: trained or not.
         frames: length of the spectrogram that goes in, 100 to the second.
+        around_hz: where on the mel axis cycles per octave are told.
 
     Returns:
         Rows with layer, axis, stride, effective_stride (input over output length), input_length,
-        output_length, rate (samples per unit at the layer's input), unit, and the edges of `Cutoffs`.
+        output_length, rate (samples per unit at the layer's input), unit, the edges of `Cutoffs`,
+        cumulated_pass_band (the lowest one up to this layer: what has passed all of them whole), and over
+        frequency cycles_per_octave (the pass band around `around_hz`; mel channels lie closer to one another
+        at high frequencies).
+
+    Raises:
+        ValueError: see `octaves_per_channel`.
     """
     trunk = classifier.trunk
     frontend = classifier.frontend
+    octaves = {"time": None, "frequency": octaves_per_channel(frontend, around_hz)}
+    lowest = {"time": math.inf, "frequency": math.inf}
     input_rates = {"time": (frontend.sample_rate / frontend.hop, "Hz"), "frequency": (1.0, "cycles/mel")}
     sizes = trunk.sizes(frames, frontend.mel_channels)
     rows = []
@@ -90,7 +119,14 @@ def stride_table(classifier: Classifier, frames: int = 100) -> list[dict[str, An
             }
             if trunk.downsampling in ("spectral", "diffstride"):
                 edges = vars(cutoffs(before, stride, trunk.window, rate))
+                lowest[name] = min(lowest[name], edges["pass_band"])
+                channel = octaves[name]
+                more = {
+                    "cumulated_pass_band": lowest[name],
+                    "cycles_per_octave": edges["pass_band"] / channel if channel else None,
+                }
             else:
                 edges = dict.fromkeys(Cutoffs.__dataclass_fields__)
-            rows.append(row | edges)
+                more = {"cumulated_pass_band": None, "cycles_per_octave": None}
+            rows.append(row | edges | more)
     return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audiostride import recipe as recipes
 from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.report import Format, render
+from audiostride.analysis.tables import Format, render
 from audiostride.corpora import DATASETS
 from audiostride.data.module import WindowsModule
 from audiostride.data.prepare import prepare

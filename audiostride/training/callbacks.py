@@ -4,7 +4,6 @@ import json
 import math
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from tqdm import tqdm
 
 from audiostride.errors import UserError
-from audiostride.runs import CHECKPOINTS, METRICS
+from audiostride.runs import CHECKPOINTS, METRICS, read_metrics
 from audiostride.training.module import ClassifierTraining
 
 
@@ -137,15 +136,6 @@ class MetricsLog(Callback):
         }
         with self.file.open("a") as file:
             file.write(json.dumps(line) + "\n")
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; one that a kill cut short is left out."""
-    lines = []
-    for line in file.read_text().splitlines() if file.exists() else ():
-        with suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
-    return lines
 
 
 def _strides(pl_module: LightningModule) -> list[list[float]]:

@@ -23,7 +23,7 @@ from audiostride.data.module import WindowsModule, check_tasks
 from audiostride.data.windows import known_labels
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint
-from audiostride.recipe import read_config
+from audiostride.recipe import flat, read_config
 from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
 from audiostride.settings import Recipe
 from audiostride.training.callbacks import (
@@ -200,7 +200,7 @@ def _callbacks(run: Path, log_every: int, validates: bool) -> list[Callback]:
 
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     checkpoint = checkpoint_path(run, "last")
-    before, now = _flat(asdict(read_config(run))), _flat(asdict(recipe))
+    before, now = flat(read_config(run)), flat(recipe)
     if recipe.training.schedule == "constant":  # which has no end to move
         before["training.steps"] = now["training.steps"]
     for name in sorted(before.keys() | now.keys()):
@@ -215,10 +215,6 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
             "another --out"
         )
     return checkpoint
-
-
-def _flat(settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{group}.{name}": value for group, named in settings.items() for name, value in named.items()}
 
 
 @rank_zero_only
