@@ -183,6 +183,10 @@ class TrainingSettings:
     """Weight of each task's loss; 1 for those not named."""
     complexity: float = 0.0
     """Weight λ of the cost regulariser J (paper eq. 6), which makes strides grow."""
+    freeze_strides_after: int | None = None
+    """Step after which the strides stay as they are, and maps keep their sizes; by default they never do."""
+    compile: bool = False
+    """Compile the network (torch.compile): slow first steps, then quicker ones on a GPU."""
     validate_every: int = 2000
     """Steps between validations; each one saves a checkpoint."""
     seed: int = 0
@@ -195,6 +199,8 @@ class TrainingSettings:
             _check(f"training.{name}", getattr(self, name), 0)
         if self.stride_learning_rate is not None:
             _check("training.stride_learning_rate", self.stride_learning_rate, 0)
+        if self.freeze_strides_after is not None:
+            _check("training.freeze_strides_after", self.freeze_strides_after, 0)
         for task, weight in self.task_weights.items():
             _check(f"training.task_weights of {task}", weight, 0)
         if self.seed >= 2**32:

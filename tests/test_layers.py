@@ -16,11 +16,12 @@ from audiostride import (
     DiffStride1d,
     DiffStride2d,
     DiffStride3d,
+    SeparableCNN,
     SpectralPool1d,
     SpectralPool2d,
     SpectralPool3d,
 )
-from audiostride.layers import complexity, project_
+from audiostride.layers import complexity, freeze_, project_
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 DEVICES = ["cpu", pytest.param("cuda", marks=cuda)]
@@ -304,3 +305,41 @@ def test_complexity_is_the_sum_of_areas_left() -> None:
     complexity([layer.strides]).backward()
     assert layer.stride.grad is not None
     assert layer.stride.grad.item() == pytest.approx(-2 / 2**3)  # d(1/S²)/dS
+
+
+def test_frozen_strides_are_constants_until_they_are_not() -> None:
+    torch.manual_seed(0)
+    network = SeparableCNN((4, 6), ((2, 2.5), (1.5, 2)), smoothness=2.0)
+    x = torch.randn(2, 1, 40, 30)
+    free = network(x)
+    freeze_(network)
+    torch.testing.assert_close(network(x), free)
+    network(x).square().sum().backward()
+    strides = [p for name, p in network.named_parameters() if name.endswith("pool.stride")]
+    assert all(stride.grad is None for stride in strides)
+    with torch.no_grad():
+        strides[0].add_(1)  # nobody looks any more
+    torch.testing.assert_close(network(x), free)
+    freeze_(network, False)
+    assert not torch.allclose(network(x), free)
+    network(x).square().sum().backward()
+    assert all(stride.grad is not None for stride in strides)
+
+
+def test_frozen_strides_do_not_break_a_compiled_graph() -> None:
+    network = SeparableCNN((4, 6), ((2, 2), (1, 2)), smoothness=2.0)
+    x = torch.randn(2, 1, 40, 30)
+    assert torch._dynamo.explain(network)(x).graph_break_count > 0
+    freeze_(network)
+    assert torch._dynamo.explain(network)(x).graph_break_count == 0
+    compiled = torch.compile(network.eval(), backend="aot_eager")
+    for frames in (40, 33, 27):
+        torch.testing.assert_close(compiled(x[:, :, :frames]), network(x[:, :, :frames]))
+
+
+def test_frozen_strides_follow_a_loaded_state() -> None:
+    layer, other = DiffStride2d(2.0), DiffStride2d(3.0)
+    layer.freeze_()
+    layer.load_state_dict(other.state_dict())
+    x = torch.randn(1, 1, 40, 40)
+    torch.testing.assert_close(layer(x), other(x))

@@ -19,7 +19,9 @@ from audiostride import load
 from audiostride.data.module import WindowsModule
 from audiostride.data.store import Store
 from audiostride.data.windows import EvaluationWindows, select
+from audiostride.errors import UserError
 from audiostride.layers import complexity
+from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.recipe import read_config
 from audiostride.settings import DataSettings, ModelSettings, TrainingSettings
 from audiostride.training.evaluation import evaluate
@@ -165,7 +167,7 @@ def test_every_process_gets_batches_of_its_own(store: Store) -> None:
 
 
 def test_two_processes_train_one_model(store: Store, tmp_path: Path) -> None:
-    recipe = tiny(store)
+    recipe = tiny(store, freeze_strides_after=4)
     config = tmp_path / "recipe.yaml"
     config.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(recipe)))))
     command = [sys.executable, "-m", "audiostride", "train", str(config), "--out", str(tmp_path / "run")]
@@ -173,7 +175,57 @@ def test_two_processes_train_one_model(store: Store, tmp_path: Path) -> None:
     result = subprocess.run([*command, *options], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("step 6: valid loss") == 1
-    assert [line["step"] for line in metrics(tmp_path / "run")] == [2, 4, 6]
+    lines = metrics(tmp_path / "run")
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert lines[0]["strides"] != lines[1]["strides"] == lines[2]["strides"]  # frozen, in both processes
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_strides_freeze_after_a_step_and_weights_do_not(after: int, store: Store, tmp_path: Path) -> None:
+    for steps in (3, 6):
+        train(tiny(store, steps=steps, complexity=1.0, freeze_strides_after=after), tmp_path / str(steps))
+    then, now = weights(tmp_path / "3"), weights(tmp_path / "6")
+    strides = [name for name in now if name.endswith("pool.stride")]
+    assert len(strides) == 4
+    for name in strides:
+        assert torch.equal(then[name], now[name])
+        assert (now[name] == 2).all() == (after == 0)
+    assert not torch.equal(then["trunk.blocks.0.time.conv.weight"], now["trunk.blocks.0.time.conv.weight"])
+
+
+def test_a_run_with_frozen_strides_is_resumed_with_frozen_strides(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, freeze_strides_after=2)
+    train(recipe, tmp_path / "whole")
+    train(replace(recipe, training=replace(recipe.training, steps=4)), tmp_path / "cut")
+    train(recipe, tmp_path / "cut", resume=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_a_compiled_run_learns_the_same(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the compiler itself, which takes long: its graphs, run as they are."""
+    compiled = []
+
+    def without_inductor(network: torch.nn.Module) -> None:
+        compiled.append(network)
+        network._compiled_call_impl = torch.compile(network._call_impl, backend="eager")
+
+    monkeypatch.setattr(SeparableCNN, "compile", without_inductor)
+    train(tiny(store), tmp_path / "eager")
+    train(tiny(store, compile=True), tmp_path / "compiled")
+    assert len(compiled) == 1
+    for name, value in weights(tmp_path / "eager").items():
+        torch.testing.assert_close(weights(tmp_path / "compiled")[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_compiling_without_a_compiler_is_told_in_a_sentence(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(UserError, match=r"training.compile needs a C\+\+ compiler on a CPU: install one"):
+        train(replace(tiny(store, compile=True), trainer={"accelerator": "cpu"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

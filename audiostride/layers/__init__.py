@@ -2,7 +2,7 @@
 
 from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.complexity import complexity
-from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStride3d, project_
+from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStride3d, freeze_, project_
 from audiostride.layers.downsample import Downsample
 from audiostride.layers.spectral_pool import SpectralPool1d, SpectralPool2d, SpectralPool3d
 
@@ -16,5 +16,6 @@ __all__ = [
     "SpectralPool2d",
     "SpectralPool3d",
     "complexity",
+    "freeze_",
     "project_",
 ]

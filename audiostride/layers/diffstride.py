@@ -59,6 +59,7 @@ class DiffStrideNd(nn.Module):
         # Without a ramp there is no gradient, which distributed training would wait for.
         learned = torch.tensor(strides[:1] if shared else strides)
         self.stride = nn.Parameter(learned, requires_grad=smoothness > 0)
+        self.frozen = False
         self._values = strides
         self._largest = (0,) * self.axes
 
@@ -73,24 +74,43 @@ class DiffStrideNd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lengths = self.output_lengths(tuple(x.shape[dim] for dim in self.dims))
-        values = None if torch.compiler.is_compiling() else self._values  # they would be built into the graph
+        built_in = torch.compiler.is_compiling() and not self.frozen
+        values = None if built_in else self._values  # a compiled graph would have them for good
         return spectral_pool(x, self.current(), self.window, self.dims, lengths, values)
+
+    def freeze_(self, frozen: bool = True) -> Self:
+        """Make the strides constants as they are now, or let them be learned again.
+
+        Frozen strides get no gradient, need no synchronisation, and no longer break a compiled graph. They
+        are not frozen for good: a state dict does not hold it.
+        """
+        self._read()
+        self.frozen = frozen
+        return self
 
     def current(self) -> Tensor | tuple[float, ...]:
         """The strides; as plain numbers, whose operators are kept, where no gradient is wanted."""
+        if self.frozen:
+            return self._values
         learning = torch.is_grad_enabled() and self.stride.requires_grad
         return self.strides if learning or torch.compiler.is_compiling() else self._values
 
-    # Out of compiled graphs, where torch 2.11 takes is_exporting() for true.
-    @torch.compiler.disable
     def output_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Chosen on the host, from the strides as they are now: the one synchronisation of this layer.
 
         `torch.export` sees no parameter values and gets the strides that were read last.
         """
+        return self._lengths(sizes) if self.frozen else self._current_lengths(sizes)
+
+    # Out of compiled graphs, where torch 2.11 takes is_exporting() for true.
+    @torch.compiler.disable
+    def _current_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if not torch.compiler.is_exporting():
             self._read()
             self._largest = tuple(map(max, self._largest, sizes))
+        return self._lengths(sizes)
+
+    def _lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(output_length(n, s, self.window) for n, s in zip(sizes, self._values, strict=True))
 
     def _read(self) -> None:
@@ -154,7 +174,8 @@ class DiffStride1d(DiffStrideNd):
             `dim` that is not negative.
 
     `torch.export` (not its strict mode) freezes the strides at those of the last forward pass, `eval()` or
-    loaded state; the axis then has one length. `torch.compile` breaks its graph once per layer.
+    loaded state; the axis then has one length. `torch.compile` breaks its graph once per layer, unless
+    `freeze_()` has made the strides constants: they then get no gradient.
 
     >>> pool = DiffStride1d(stride=2.0, smoothness=4.0)
     >>> pool(torch.ones(1, 100)).shape
@@ -206,3 +227,10 @@ def project_(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, DiffStrideNd):
             module.project_()
+
+
+def freeze_(network: nn.Module, frozen: bool = True) -> None:
+    """Make every learned stride of a network a constant, or let it be learned again; see `DiffStride1d`."""
+    for module in network.modules():
+        if isinstance(module, DiffStrideNd):
+            module.freeze_(frozen)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 Ramp = Literal["outside", "inside", "relative"]
 
@@ -200,19 +201,43 @@ def resample(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
     return (x.movedim(dim, -1) @ matrix.mT).movedim(-1, dim)
 
 
-@lru_cache(maxsize=512)
-@torch.inference_mode(False)
 def fixed_matrix(
     n: int,
     stride: float,
-    smoothness: float | Window,
+    window: Window,
     length: int,
     dtype: torch.dtype,
     device: torch.device,
+    taps: int | None = None,
 ) -> Tensor:
-    """`resampling_matrix` of a stride that does not change, built once; see there."""
+    """`resampling_matrix` of a stride that does not change, built once and kept; with taps, `tapped`."""
+    build = _fixed_matrix if torch.compiler.is_compiling() else _kept_matrix  # a graph keeps nothing
+    return build(n, stride, window, length, dtype, device, taps)
+
+
+def _fixed_matrix(
+    n: int,
+    stride: float,
+    window: Window,
+    length: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    taps: int | None,
+) -> Tensor:
     exact = torch.promote_types(dtype, torch.float32)
-    return resampling_matrix(n, stride, smoothness, length=length, dtype=exact, device=device).to(dtype)
+    matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=device).to(dtype)
+    return matrix if taps is None else tapped(matrix, taps)
+
+
+_kept_matrix = lru_cache(maxsize=512)(torch.inference_mode(False)(_fixed_matrix))
+
+
+def tapped(matrix: Tensor, taps: int) -> Tensor:
+    """(rows, n) to (rows · taps, n): row after row, what it takes of the samples that each tap sees."""
+    n, edge = matrix.shape[1], taps // 2
+    wide = pad(matrix, (edge, edge))
+    shifted = [wide[:, 2 * edge - tap : 2 * edge - tap + n] for tap in range(taps)]
+    return torch.stack(shifted, 1).flatten(0, 1)
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -336,15 +361,17 @@ def spectral_pool(
     exact = torch.promote_types(x.dtype, torch.float32)
     # The axis that shrinks most goes first, so that the others have less to do.
     known: Sequence[float | None] = values if values is not None else [None] * len(lengths)
-    axes = zip(dims, strides, lengths, known, strict=True)
-    for dim, stride, m, value in sorted(axes, key=lambda axis: axis[2] / max(1, x.shape[axis[0]])):
+    axes = list(zip(dims, strides, lengths, known, strict=True))
+    if len(axes) > 1:  # compiled graphs cannot sort by lengths that change
+        axes.sort(key=lambda axis: axis[2] / max(1, x.shape[axis[0]]))
+    for dim, stride, m, value in axes:
         n = x.shape[dim]
         if window.smoothness == 0 and m == n:
             continue
         if isinstance(stride, Tensor) and stride.requires_grad and torch.is_grad_enabled():
             x = _LearnedResample.apply(x, stride, window, dim, m, ramp_size(n, m, value, window))
             continue
-        if isinstance(stride, Tensor) or torch.compiler.is_compiling():
+        if isinstance(stride, Tensor):
             matrix = resampling_matrix(n, stride, window, length=m, dtype=exact, device=x.device)
             x = resample(x, matrix.to(x.dtype), dim)
         else:

@@ -4,13 +4,12 @@ Both are linear: y = A (Σ_k W_k · Shift_k x) = Σ_k W_k · (A · Shift_k) x. S
 once per tap, and channels mixed at the reduced length; the map of full length never exists.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d
 
 from audiostride.layers.functional import (
     Window,
@@ -22,6 +21,7 @@ from audiostride.layers.functional import (
     resample,
     resampling_matrix,
     stride_gradient,
+    tapped,
 )
 
 # Measured: a product with a narrow matrix takes about twice the time per multiplication of a convolution, and
@@ -62,22 +62,10 @@ def convolve_and_resample(
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if isinstance(stride, Tensor):
         return _ConvolveAndResample.apply(x, weight, bias, stride, as_window(smoothness), dim, length)
-    matrix = _fixed_taps(x.shape[dim], stride, smoothness, length, weight.shape[dim], x.dtype, x.device)
+    matrix = fixed_matrix(
+        x.shape[dim], stride, as_window(smoothness), length, x.dtype, x.device, weight.shape[dim]
+    )
     return _mix(resample(x, matrix, dim), weight, bias, dim)
-
-
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
-def _fixed_taps(
-    n: int,
-    stride: float,
-    smoothness: float | Window,
-    length: int,
-    taps: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Tensor:
-    return _tapped(fixed_matrix(n, stride, smoothness, length, dtype, device), taps)
 
 
 class _ConvolveAndResample(torch.autograd.Function):
@@ -124,7 +112,7 @@ class _ConvolveAndResample(torch.autograd.Function):
             1,
             [ctx.needs_input_grad[0], True, ctx.needs_input_grad[2]],
         )
-        of_x = resample(of_z, _tapped(matrix, taps).mT, ctx.dim) if ctx.needs_input_grad[0] else None
+        of_x = resample(of_z, tapped(matrix, taps).mT, ctx.dim) if ctx.needs_input_grad[0] else None
         of_stride = _of_stride(ctx, gradient, x, weight, matrix, stride) if ctx.needs_input_grad[3] else None
         return of_x, of_weight, of_bias, of_stride, None, None, None
 
@@ -142,15 +130,7 @@ def _of_stride(
 
 def _per_tap(x: Tensor, matrix: Tensor, weight: Tensor, dim: int) -> Tensor:
     """x by every tap's matrix: (…, n, …) to (…, rows · taps, …)."""
-    return resample(x, _tapped(matrix, weight.shape[dim]), dim)
-
-
-def _tapped(matrix: Tensor, taps: int) -> Tensor:
-    """(rows, n) to (rows · taps, n): row after row, what it takes of the samples that each tap sees."""
-    n, edge = matrix.shape[1], taps // 2
-    wide = pad(matrix, (edge, edge))
-    shifted = [wide[:, 2 * edge - tap : 2 * edge - tap + n] for tap in range(taps)]
-    return torch.stack(shifted, 1).flatten(0, 1)
+    return resample(x, tapped(matrix, weight.shape[dim]), dim)
 
 
 def _mix(z: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:

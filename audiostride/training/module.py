@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import (
 
 from audiostride.data.augmentation import augment, mask
 from audiostride.data.windows import Batch
-from audiostride.layers import complexity
+from audiostride.layers import complexity, freeze_
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.models.classifier import Classifier
 from audiostride.settings import AugmentationSettings, TrainingSettings
@@ -103,6 +103,13 @@ class ClassifierTraining(LightningModule):
         self.augmentation = augmentation or AugmentationSettings()
         self.confusion: dict[str, Tensor] = {}
         self.latest: dict[str, Tensor] = {}
+        self.frozen = False
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        after = self.settings.freeze_strides_after
+        if after is not None and self.trainer.global_step >= after and not self.frozen:
+            self.frozen = True
+            freeze_(self.classifier)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         draws = batch.get("draws", {})
@@ -122,6 +129,8 @@ class ClassifierTraining(LightningModule):
             cost = complexity(self.classifier.trunk.strides())
             self.log("train/complexity", cost)
             loss = loss + self.settings.complexity * cost
+        if self.frozen:  # several processes wait for a gradient of every parameter
+            loss = loss + 0 * torch.stack(self.classifier.trunk.strides()).sum()
         return loss
 
     def _weight(self, task: str) -> float:
@@ -133,23 +142,33 @@ class ClassifierTraining(LightningModule):
         self.latest[name] = torch.where(there, value.detach(), before)
         self.log(name, self.latest[name])
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Adam would move frozen strides by the momentum that they had."""
+        for layer in self._stride_layers() if self.frozen else ():
+            layer.stride.grad = None
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         self.classifier.trunk.project_()
 
     def configure_optimizers(self) -> Any:
         rates = {False: self.settings.learning_rate, True: self._stride_rate()}
-        strides = {id(m.stride) for m in self.modules() if isinstance(m, DiffStrideNd)}
+        strides = {id(layer.stride) for layer in self._stride_layers()}
         parameters = {
             learned: [p for p in self.parameters() if (id(p) in strides) == learned] for learned in rates
         }
         optimizer = Adam(
-            [{"params": parameters[k], "lr": rate} for k, rate in rates.items() if parameters[k]]
+            [{"params": parameters[k], "lr": rate} for k, rate in rates.items() if parameters[k]],
+            # One pass over all weights. With a gradient scaler Lightning could not clip gradients then.
+            fused=self.trainer.precision != "16-mixed",
         )
         if self.settings.schedule == "constant":
             return optimizer
         schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.settings.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _stride_layers(self) -> list[DiffStrideNd]:
+        return [module for module in self.modules() if isinstance(module, DiffStrideNd)]
 
     def _stride_rate(self) -> float:
         rate = self.settings.stride_learning_rate

@@ -2,6 +2,8 @@
 
 import inspect
 import logging
+import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -86,6 +88,9 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
         options = {"limit_val_batches": 0} | options
     seed_everything(recipe.training.seed, verbose=False)
     classifier = Classifier(data.labels, recipe.model)
+    if recipe.training.compile:
+        _check_compiler(options["accelerator"])
+        classifier.trunk.compile()
     module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
     with quiet():
         trainer = _trainer(options, run, validates)
@@ -93,6 +98,13 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
         rank_zero_only(_introduce)(run, data, module, options)
         _fit(trainer, module, data, checkpoint, run)
     return trainer.global_step
+
+
+def _check_compiler(accelerator: str) -> None:
+    if accelerator == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise UserError(
+            "training.compile needs a C++ compiler on a CPU: install one (Debian: g++), or leave it out"
+        )
 
 
 def _check_selections(data: WindowsModule) -> bool:
