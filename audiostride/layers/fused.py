@@ -16,11 +16,11 @@ from audiostride.layers.functional import (
     as_window,
     fixed_matrix,
     fourier_table,
+    is_channels_last,
     ramp,
     ramp_size,
     resample,
     resampling_matrix,
-    stride_gradient,
     tapped,
 )
 
@@ -71,7 +71,8 @@ def convolve_and_resample(
 class _ConvolveAndResample(torch.autograd.Function):
     """Keeps its input alone, as a convolution does, and resamples it again in the backward pass.
 
-    The stride's gradient as in `functional.spectral_pool`, from the convolution's coefficients on the ramp.
+    The stride's gradient as in `functional.spectral_pool`, from coefficients on the ramp; but of the input
+    and of the gradient before the channels are mixed, so that it takes no more mixing.
     """
 
     @staticmethod
@@ -110,22 +111,29 @@ class _ConvolveAndResample(torch.autograd.Function):
             False,
             [0, 0],
             1,
-            [ctx.needs_input_grad[0], True, ctx.needs_input_grad[2]],
+            [ctx.needs_input_grad[0] or ctx.needs_input_grad[3], True, ctx.needs_input_grad[2]],
         )
         of_x = resample(of_z, tapped(matrix, taps).mT, ctx.dim) if ctx.needs_input_grad[0] else None
-        of_stride = _of_stride(ctx, gradient, x, weight, matrix, stride) if ctx.needs_input_grad[3] else None
+        of_stride = _of_stride(ctx, of_z, x, taps, matrix, stride) if ctx.needs_input_grad[3] else None
         return of_x, of_weight, of_bias, of_stride, None, None, None
 
 
-def _of_stride(
-    ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, matrix: Tensor, stride: Tensor
-) -> Tensor:
+def _of_stride(ctx: Any, of_z: Tensor, x: Tensor, taps: int, matrix: Tensor, stride: Tensor) -> Tensor:
     exact = torch.promote_types(x.dtype, torch.float32)
     length, n = matrix.shape
     bins, slopes = ramp(n, length, stride.to(exact), ctx.window, ramp_size(n, length, None, ctx.window))
-    table = fourier_table(n, bins, exact).mT.to(x.dtype)
-    coefficients = _mix(_per_tap(x, table, weight, ctx.dim), weight, None, ctx.dim)
-    return stride_gradient(coefficients, gradient, bins, slopes, ctx.dim)
+    before, after = (fourier_table(points, bins, exact).mT.to(x.dtype) for points in (n, length))
+    last = is_channels_last(x)
+    coefficients = _rows(resample(x, tapped(before, taps), ctx.dim), taps, ctx.dim, last)
+    products = coefficients.to(exact) * (after @ _rows(of_z, taps, ctx.dim, last))
+    return products.sum(-1).flatten(0, -2).sum(0) @ slopes.repeat(2)
+
+
+def _rows(z: Tensor, taps: int, dim: int, channels_last: bool) -> Tensor:
+    """(…, rows · taps, …) to (…, rows, all that a row holds)."""
+    if channels_last:
+        z, dim = z.permute(0, 2, 3, 1), dim - 1
+    return z.unflatten(dim, (-1, taps)).flatten(dim % z.ndim + 1)
 
 
 def _per_tap(x: Tensor, matrix: Tensor, weight: Tensor, dim: int) -> Tensor:
