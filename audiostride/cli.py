@@ -18,9 +18,10 @@ from audiostride import recipe as recipes
 from audiostride.analysis.tables import Format, render
 from audiostride.errors import UserError
 from audiostride.runs import checkpoint_path
-from audiostride.settings import PrepareSettings
+from audiostride.settings import PrepareSettings, Recipe
 
 if TYPE_CHECKING:
+    from audiostride.analysis.trained import TrainedRun
     from audiostride.corpora import Dataset
 
 T = TypeVar("T")
@@ -112,6 +113,59 @@ def train(arguments: Sequence[str]) -> None:
     rank_zero_only(_tell)(f"{out}: {done}; next: audiostride test {out}, audiostride strides {out}")
 
 
+def study(arguments: Sequence[str]) -> None:
+    """Train a grid of runs over one recipe, or show what came out of it."""
+    parser = recipes.parser(
+        prog="audiostride study",
+        description=f"{study.__doc__} Any setting of the recipe can be given for all runs.",
+        usage="%(prog)s STUDY [--any.setting value] [--print | --summary]",
+    )
+    parser.add_argument("study", type=str, help="A YAML file, or the name of a study of audiostride's.")
+    parser.add_argument("--recipe", type=str, help="Another recipe than the study's, as for train.")
+    parser.add_argument("--out", type=str, help="Folder for the runs. (default: runs/STUDY)")
+    parser.add_argument(
+        "--print", action="store_true", help="Print the commands that would train what is not done, instead."
+    )
+    parser.add_argument("--summary", action="store_true", help="Test what is done and show the tables.")
+    parser.add_argument(
+        "--plot", type=str, help="With --summary: folder for accuracy against cost as PNG, SVG."
+    )
+    _add_format(parser)
+    args = _parse(parser, arguments)
+    if args.print and args.summary:
+        raise _UsageError("--print and --summary are two ways: give one of them")
+    if args.plot and not args.summary:
+        raise _UsageError("--plot draws what --summary shows: give both")
+
+    from audiostride.studies import plan
+
+    def build(settings: dict[str, Any]) -> Recipe:
+        below = parser.parse_object({"study": args.study, **settings})
+        return recipes.instantiate(parser, _parse(parser, arguments, below))
+
+    file = recipes.find(args.study, "study")
+    chosen = plan.read(file, args.recipe)
+    plan.refuse(chosen, parser.parse_args(list(arguments), defaults=False).as_dict())
+    out = Path(args.out or f"runs/{file.stem}")
+    runs = plan.expand(chosen, out, build)
+
+    from audiostride.studies import results, running
+
+    if args.print:
+        for command in running.commands(chosen, runs):
+            print(command)
+    elif args.summary:
+        tables = results.tables(chosen, runs)
+        print(results.show(tables, args.format))
+        if args.plot:
+            from audiostride.studies import picture
+
+            picture.draw(chosen, tables, Path(args.plot))
+    else:
+        running.train_all(runs)
+        _tell(f"{out}: every run has had its turn; next: the same command with --summary")
+
+
 def test(arguments: Sequence[str]) -> None:
     """Accuracy of a run: logits averaged over the one-second windows of each recording."""
     parser = _parser("test", test.__doc__)
@@ -150,12 +204,21 @@ def strides(arguments: Sequence[str]) -> None:
         type=Literal["recipe", "task"],
         help="Mean and standard deviation of runs of the same recipe (seeds apart) or the same tasks.",
     )
+    parser.add_argument("--plot", type=str, help="Folder for pictures of the strides, as PNG and SVG.")
+    parser.add_argument(
+        "--listen",
+        type=str,
+        help="A sound file: what the first layer leaves of its first ten seconds, as a picture and to hear, "
+        "goes into the folder of --plot.",
+    )
     parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the runs.")
     _add_format(parser)
     args = _parse(parser, arguments)
     if args.frames < 1:
         raise UserError(f"--frames must be at least 1, but is {args.frames}")
     _check_runs(args.runs)
+    if args.listen is not None:
+        _check_listen(args)
 
     from audiostride.analysis.cutoffs import stride_table
     from audiostride.analysis.groups import grouped
@@ -168,12 +231,36 @@ def strides(arguments: Sequence[str]) -> None:
         tables = [stride_table(run.classifier, args.frames, args.around) for run in runs]
     except ValueError as error:
         raise UserError(f"--around: {error}") from error
+    names = [run.tasks for run in runs] if args.group == "task" else titles(runs)
+    if args.plot is not None:
+        _plot_strides(args, runs, names)
     if args.group is None:
         rows = [{"run": run.name, **row} for run, table in zip(runs, tables, strict=True) for row in table]
     else:
-        names = titles(runs) if args.group == "recipe" else [run.tasks for run in runs]
         rows = grouped(list(zip(names, tables, strict=True)))
     _print(rows, args.format)
+
+
+def _check_listen(args: Namespace) -> None:
+    if args.plot is None:
+        raise UserError("--listen needs --plot FOLDER, where its sounds go")
+    if len(args.runs) > 1:
+        raise UserError(f"--listen takes one run, but there are {len(args.runs)}")
+    if not Path(args.listen).is_file():
+        raise UserError(f"there is no sound file {args.listen}")
+
+
+def _plot_strides(args: Namespace, runs: "Sequence[TrainedRun]", names: Sequence[str]) -> None:
+    """Pictures of the runs, and what one of them leaves of a sound, into the folder of --plot."""
+    from audiostride.analysis.plots import pictures, save
+
+    folder, files = Path(args.plot), []
+    if args.listen is not None:
+        from audiostride.analysis.listen import listen
+
+        files = listen(runs[0], Path(args.listen), folder, frames=args.frames)
+    files = save(pictures(runs, names, args.frames), folder) + files
+    _tell(f"{folder}: {', '.join(file.name for file in files)}")
 
 
 def _check_runs(runs: Sequence[str]) -> None:
@@ -249,6 +336,7 @@ def bench(arguments: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": prepare,
     "train": train,
+    "study": study,
     "test": test,
     "strides": strides,
     "summary": summary,

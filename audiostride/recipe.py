@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader, set_parsing_settings
@@ -22,6 +22,16 @@ class _Yaml(yaml.SafeLoader):
     """YAML 1.2's plain values: yes, no, on and off are words, as in Speech Commands, and 1e-3 is a number."""
 
     yaml_implicit_resolvers: dict = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Of two values under one name PyYAML would silently keep the second."""
+        names = [name.value for name, _ in node.value]
+        for name, _ in node.value:
+            if names.count(name.value) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name.value} is there twice", name.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 for _tag, _pattern, _first in (
@@ -48,8 +58,8 @@ def parser(**options: Any) -> ArgumentParser:
     return result
 
 
-def find(name: str) -> Path:
-    """The file of a recipe: a path, or the name of a recipe that comes with audiostride.
+def find(name: str, kind: Literal["recipe", "study"] = "recipe") -> Path:
+    """The file of a recipe or a study: a path, or the name of one that comes with audiostride.
 
     Raises:
         UserError: where there is neither.
@@ -58,10 +68,29 @@ def find(name: str) -> Path:
         return Path(name)
     packaged = Path(__file__).parent / "recipes"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[1] / "recipes"
+    folder = folder / "studies" if kind == "study" else folder
     if (folder / f"{name}.yaml").is_file():
         return folder / f"{name}.yaml"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
-    raise UserError(f"there is no recipe {name}: give a YAML file or one of {', '.join(known)}")
+    raise UserError(f"there is no {kind} {name}: give a YAML file or one of {', '.join(known)}")
+
+
+def read_yaml(path: Path, kind: Literal["recipe", "study"] = "recipe") -> dict[str, Any]:
+    """What a recipe or study file holds, as it stands there.
+
+    Raises:
+        UserError: where it cannot be read, or holds something else than settings.
+    """
+    try:
+        content = _load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the {kind} {path} cannot be read: {reason}") from error
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        example = {"recipe": "training: {steps: 1000}", "study": "grid: {training.seed: [0, 1]}"}[kind]
+        raise UserError(f"the {kind} {path} must hold settings, as in '{example}'")
+    return content
 
 
 def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -72,27 +101,20 @@ def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         UserError: where it cannot be read, or has a key that is no setting.
     """
-    try:
-        settings = _load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"the recipe {path} cannot be read: {reason}") from error
-    settings = {} if settings is None else settings
-    if not isinstance(settings, dict):
-        raise UserError(f"the recipe {path} must hold settings, as in 'training: {{steps: 1000}}'")
+    settings = read_yaml(path)
     bases = settings.pop("base", None) or []
     bases = bases if isinstance(bases, list) else [bases]
     if not all(isinstance(base, str) for base in bases):
         raise UserError(f"{path}: base must be a recipe's name or file, or a list of them")
-    _check_keys(settings, Recipe, path)
+    check_keys(settings, Recipe, path)
     if path.resolve() in above:
         raise UserError(f"{path} is its own base: a recipe must stand on another")
     below: dict[str, Any] = {}
     for base in bases:
         beside = path.parent / base
         file = beside if beside.is_file() else find(base)
-        below = _merge(below, read(file, (*above, path.resolve())))
-    return _merge(below, settings)
+        below = merge(below, read(file, (*above, path.resolve())))
+    return merge(below, settings)
 
 
 def build(settings: dict[str, Any], source: Path) -> Recipe:
@@ -137,6 +159,13 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     """Every setting by its dotted name, as on the command line."""
     groups = asdict(recipe).items()
     return {f"{group}.{name}": value for group, named in groups for name, value in named.items()}
+
+
+def changed(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two recipes differ, by name, with the value of each."""
+    was, is_now = flat(before), flat(now)
+    names = sorted(was.keys() | is_now.keys())
+    return {n: (was.get(n), is_now.get(n)) for n in names if was.get(n) != is_now.get(n)}
 
 
 # What a run's result should not depend on.
@@ -187,22 +216,25 @@ def _one_of(match: re.Match[str]) -> str:
     return f"must be one of {match[1].replace(chr(39), '')}, but is {match[2]}"
 
 
-def _check_keys(settings: dict[str, Any], kind: Any, path: Path, prefix: str = "") -> None:
+def check_keys(settings: dict[str, Any], kind: Any, place: Path | str, prefix: str = "") -> None:
+    """Raise `UserError` where settings have a name that the dataclass `kind` has not, or an empty value."""
     known = {field.name: field for field in fields(kind)}
     for name, value in settings.items():
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
-            raise UserError(f"{path}: {prefix}{name} is no setting, {hint}")
+            raise UserError(f"{place}: {prefix}{name} is no setting, {hint}")
         group = is_dataclass(known[name].type)
         if (group or name == "trainer") and not isinstance(value, dict):
-            raise UserError(f"{path}: {name} must hold settings, as in '{name}: {{…}}'")
+            raise UserError(f"{place}: {name} must hold settings, as in '{name}: {{…}}'")
         if group:
-            _check_keys(value, known[name].type, path, f"{prefix}{name}.")
+            check_keys(value, known[name].type, place, f"{prefix}{name}.")
         elif value is None and type(None) not in get_args(known[name].type):
-            raise UserError(f"{path}: {prefix}{name} is empty: give it a value or leave it out")
+            raise UserError(f"{place}: {prefix}{name} is empty: give it a value or leave it out")
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both_hold = {k for k in below.keys() & above.keys() if isinstance(below[k], dict)}
-    return below | above | {k: _merge(below[k], above[k]) for k in both_hold}
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Settings on top of others, group by group."""
+    both = below.keys() & above.keys()
+    groups = {k for k in both if isinstance(below[k], dict) and isinstance(above[k], dict)}
+    return below | above | {k: merge(below[k], above[k]) for k in groups}

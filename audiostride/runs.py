@@ -5,6 +5,7 @@ checkpoints/best.ckpt        best mean accuracy in validation
 checkpoints/last.ckpt        after the last validation; --resume goes on from here
 metrics.jsonl                one line per validation
 events.out.tfevents.*        for TensorBoard
+test.json                    accuracy on the test split, kept by audiostride study --summary
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 from audiostride.errors import UserError
 
-CONFIG, CHECKPOINTS, METRICS = "config.yaml", "checkpoints", "metrics.jsonl"
+CONFIG, CHECKPOINTS, METRICS, TEST = "config.yaml", "checkpoints", "metrics.jsonl", "test.json"
 
 
 def checkpoint_path(run_or_file: Path, checkpoint: str = "best") -> Path:

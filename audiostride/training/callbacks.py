@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a progress bar, a log of validations, the strides."""
+"""What a run tells and keeps while it trains: a progress bar, a log of validations, checkpoints."""
 
 import json
 import math
@@ -81,26 +81,6 @@ def _known(trainer: Trainer) -> dict[str, float]:
     """What was logged last, but for tasks of which no window has come yet."""
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
-
-
-class StrideLog(Callback):
-    """Writes every block's strides to TensorBoard, every so many steps."""
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-        self.logged = -1  # a step lasts several batches where gradients are accumulated
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        step = trainer.global_step
-        if step % self.every or step == self.logged or trainer.logger is None:
-            return
-        self.logged = step
-        strides = {
-            f"stride/block{block}/{axis}": value
-            for block, pair in enumerate(_strides(pl_module), 1)
-            for axis, value in zip(("time", "frequency"), pair, strict=True)
-        }
-        trainer.logger.log_metrics(strides, step)
 
 
 class MetricsLog(Callback):

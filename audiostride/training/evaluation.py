@@ -1,13 +1,16 @@
 """Testing a run by the paper's protocol."""
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import torch
 from lightning.pytorch import Trainer
+from torch import Tensor
 
+from audiostride.analysis.confusion import confusion_counts
 from audiostride.data.module import WindowsModule
 from audiostride.errors import UserError
 from audiostride.models.classifier import load, read_checkpoint
@@ -16,6 +19,25 @@ from audiostride.runs import checkpoint_path
 from audiostride.settings import TrainingSettings
 from audiostride.training.module import ClassifierTraining
 from audiostride.training.run import memory_told, quiet
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a test has found.
+
+    Attributes:
+        rows: one per task, see `evaluate`.
+        labels: from task to its labels.
+        outcomes: from task to (recordings, 2): the label of each, and the prediction, by their numbers.
+    """
+
+    rows: list[dict[str, Any]]
+    labels: dict[str, list[str]]
+    outcomes: dict[str, Tensor]
+
+    def confusion(self, task: str) -> Tensor:
+        """(classes, classes), recordings by label and prediction."""
+        return confusion_counts(self.outcomes[task], len(self.labels[task]))
 
 
 def evaluate(
@@ -43,6 +65,16 @@ def evaluate(
     """
     if confusion is not None:
         confusion.mkdir(parents=True, exist_ok=True)
+    found = evaluation(run, split, checkpoint, corpus)
+    if confusion is not None:
+        _write_confusion(found, confusion)
+    return found.rows
+
+
+def evaluation(
+    run: Path, split: str = "test", checkpoint: str = "best", corpus: str | list[str] | None = None
+) -> Evaluation:
+    """`evaluate` with the outcome of every recording."""
     recipe = read_config(run)
     classifier = load(run, checkpoint)
     if corpus is not None:
@@ -66,10 +98,8 @@ def evaluate(
         module = ClassifierTraining(classifier, TrainingSettings())
         with memory_told():
             (metrics,) = trainer.test(module, loader, verbose=False)
-    if confusion is not None:
-        _write_confusion(module, confusion)
     step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
-    return [
+    rows = [
         {
             "run": str(run),
             "task": task,
@@ -85,11 +115,12 @@ def evaluate(
         }
         for task, names in labels.items()
     ]
+    return Evaluation(rows, classifier.labels, module.outcomes)
 
 
-def _write_confusion(module: ClassifierTraining, folder: Path) -> None:
-    for task, matrix in module.confusion.items():
-        labels = module.classifier.labels[task]
+def _write_confusion(found: Evaluation, folder: Path) -> None:
+    for task, labels in ((task, found.labels[task]) for task in found.outcomes):
+        matrix = found.confusion(task)
         # A task may have any name, a file may not.
         with (folder / f"{quote(task, safe=' ')}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -10,7 +10,6 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics.functional.classification import (
     binary_auroc,
-    multiclass_confusion_matrix,
     multiclass_f1_score,
 )
 
@@ -89,7 +88,7 @@ class ClassifierTraining(LightningModule):
     ROC curve), and the strides of every block.
 
     Attributes:
-        confusion: after an evaluation, from task to (classes, classes), recordings by label and prediction.
+        outcomes: after an evaluation, from task to (recordings, 2): the label of each, and the prediction.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class ClassifierTraining(LightningModule):
         super().__init__()
         self.classifier, self.settings = classifier, settings
         self.augmentation = augmentation or AugmentationSettings()
-        self.confusion: dict[str, Tensor] = {}
+        self.outcomes: dict[str, Tensor] = {}
         self.latest: dict[str, Tensor] = {}
         self.frozen = False
 
@@ -209,7 +208,7 @@ class ClassifierTraining(LightningModule):
             self.log(f"{split}/loss/{task}", loss)
             for name, value in _scores(logits, labels).items():
                 self.log(f"{split}/{name}/{task}", value)
-            self.confusion[task] = multiclass_confusion_matrix(logits, labels, logits.shape[1])
+            self.outcomes[task] = torch.stack([labels, logits.argmax(1)], 1)
         self.log(f"{split}/accuracy", torch.stack(accuracies).mean())
         self.log(f"{split}/loss", torch.stack(losses).sum())
 

@@ -16,7 +16,6 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -25,7 +24,7 @@ from audiostride.data.module import WindowsModule, check_tasks
 from audiostride.data.windows import known_labels
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint
-from audiostride.recipe import flat, read_config
+from audiostride.recipe import changed, read_config
 from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
 from audiostride.settings import Recipe
 from audiostride.training.callbacks import (
@@ -33,10 +32,10 @@ from audiostride.training.callbacks import (
     MetricsLog,
     Progress,
     StopWhenDiverged,
-    StrideLog,
     diverged,
 )
 from audiostride.training.module import ClassifierTraining
+from audiostride.training.tensorboard import Events, Pictures, StrideLog
 
 # Settings of the Trainer that a recipe has under another name, and what a run decides itself.
 _OWNED = {
@@ -59,6 +58,10 @@ _OWNED = {
 _FREE = ("trainer.", "data.corpus", "data.workers")
 
 
+class InterruptionError(UserError):
+    """Someone has stopped the training."""
+
+
 def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     """Train a recipe in the folder `run`.
 
@@ -75,9 +78,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
         UserError: where the folder holds another run, or nothing to resume; where the corpus or a setting is
             wrong; where training diverges or is interrupted.
     """
-    options = _trainer_options(recipe, run)
-    data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
-    check_tasks("training.task_weights", recipe.training.task_weights, known_labels(data.stores))
+    options, data = _checked(recipe, run)
     checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
     if not resume and last_checkpoint(run).exists():
         raise UserError(
@@ -93,11 +94,30 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
         classifier.trunk.compile()
     module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
     with quiet():
-        trainer = _trainer(options, run, validates)
+        trainer = make_trainer(options, run, validates)
         _begin(recipe, run, fresh=not resume)
         rank_zero_only(_introduce)(run, data, module, options)
         _fit(trainer, module, data, checkpoint, run)
     return trainer.global_step
+
+
+def check(recipe: Recipe, run: Path) -> int:
+    """Raise the errors that `train` would raise on a recipe before it begins, without leaving a trace.
+
+    Returns:
+        On how many devices it would train.
+    """
+    options, _ = _checked(recipe, run)
+    with quiet():
+        return make_trainer(options, run, validates=True).world_size
+
+
+def _checked(recipe: Recipe, run: Path) -> tuple[dict[str, Any], WindowsModule]:
+    """The trainer's options and the data of a recipe, whose names are all known."""
+    options = trainer_options(recipe, run)
+    data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
+    check_tasks("training.task_weights", recipe.training.task_weights, known_labels(data.stores))
+    return options, data
 
 
 def _check_compiler(accelerator: str) -> None:
@@ -151,7 +171,7 @@ def _fit(
             if last_checkpoint(run).exists()
             else "nothing to resume yet"
         )
-        raise UserError(f"interrupted at step {trainer.global_step}: {kept}") from error
+        raise InterruptionError(f"interrupted at step {trainer.global_step}: {kept}") from error
     except MisconfigurationException as error:
         raise _refused(error) from error
     except (ValueError, RuntimeError, MemoryError) as error:
@@ -160,7 +180,12 @@ def _fit(
         raise
 
 
-def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
+def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer for a run.
+
+    Raises:
+        UserError: for an argument that does not exist, or that a run sets itself.
+    """
     known = inspect.signature(Trainer).parameters
     for name in recipe.trainer:
         if name not in known:
@@ -181,7 +206,7 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         "enable_model_summary": False,
         "log_every_n_steps": min(50, recipe.training.validate_every),
         "default_root_dir": run,
-        "logger": _Events(run, name="", version="", default_hp_metric=False),
+        "logger": Events(recipe, run),
         # One of Lightning's epochs lasts from one validation to the next.
         "reload_dataloaders_every_n_epochs": 1,
         "use_distributed_sampler": False,
@@ -190,8 +215,9 @@ def _trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
     return defaults | recipe.trainer
 
 
-def _trainer(options: dict[str, Any], run: Path, validates: bool) -> Trainer:
-    callbacks = _callbacks(run, options["log_every_n_steps"], validates)
+def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Callback) -> Trainer:
+    """The trainer of a run, with all that a run keeps and tells."""
+    callbacks = [*_callbacks(run, options["log_every_n_steps"], validates), *more]
     if not options.get("enable_progress_bar", True):
         callbacks = [callback for callback in callbacks if not isinstance(callback, Progress)]
     try:
@@ -207,19 +233,18 @@ def _refused(error: Exception) -> UserError:
 def _callbacks(run: Path, log_every: int, validates: bool) -> list[Callback]:
     last = KeepCheckpoint(run, "last")
     best = KeepCheckpoint(run, "best", monitor="valid/accuracy" if validates else None)
-    return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), last, best]
+    return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), Pictures(), last, best]
 
 
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     checkpoint = checkpoint_path(run, "last")
-    before, now = flat(read_config(run)), flat(recipe)
-    if recipe.training.schedule == "constant":  # which has no end to move
-        before["training.steps"] = now["training.steps"]
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name) and not name.startswith(_FREE):
+    # A constant schedule has no end to move.
+    free = (*_FREE, "training.steps") if recipe.training.schedule == "constant" else _FREE
+    for name, (before, now) in changed(read_config(run), recipe).items():
+        if not name.startswith(free):
             raise UserError(
-                f"{run} was begun with {name} {before.get(name)}, not {now.get(name)}: resume it with the "
-                "same recipe and options, or choose another folder with --out"
+                f"{run} was begun with {name} {before}, not {now}: resume it with the same recipe and "
+                "options, or choose another folder with --out"
             )
     if read_checkpoint(checkpoint).get("WindowsModule") != data.state_dict():
         raise UserError(
@@ -244,13 +269,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-class _Events(TensorBoardLogger):
-    """Without the hparams.yaml that Lightning adds: config.yaml holds the settings."""
-
-    def save(self) -> None:
-        self.experiment.flush()
 
 
 class _SafeCheckpoints(TorchCheckpointIO):
