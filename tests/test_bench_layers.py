@@ -1,10 +1,16 @@
 """What the layers are compared with gives the same numbers, or the same sizes, as the layers."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from audiostride.bench.drift import bench_drift
 from audiostride.bench.layers import _METHODS, FftDiffStride, FreeCrop, bench_layer, bench_layers
-from audiostride.bench.settings import LayerBench, LayersBench
+from audiostride.bench.picture import cost_picture
+from audiostride.bench.settings import DriftBench, LayerBench, LayersBench, StepBench
+from audiostride.bench.step import bench_step
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
 
 
@@ -63,3 +69,37 @@ def test_a_layer_alone_is_compared_with_its_fft_form() -> None:
     rows = bench_layer(LayerBench((2, 3, 16, 20), rounds=2, smoothness=[1.0]))
     assert [row["form"] for row in rows] == ["fft", "matrices"]
     assert rows[1]["times_fft"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
+
+
+def test_the_picture_has_every_method_s_ratio(tmp_path: Path) -> None:
+    rows = bench_layers(
+        LayersBench(batch_size=1, frames=20, smoothness=[2.0, 1.0], rounds=1, plot=str(tmp_path / "plots"))
+    )
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["layers.png", "layers.svg"]
+    picture = cost_picture(rows)
+    training = picture.figure.axes[0]
+    drawn = [
+        np.asarray(line.get_xdata()) for line in training.get_lines()[:-1]
+    ]  # the last is that of the crop
+    for smoothness, values in zip((2.0, 1.0), drawn, strict=True):
+        assert list(values) == [row["to_crop"] for row in rows if row["smoothness"] == smoothness]
+    assert f"{rows[3]['to_crop']:.2f}" in picture.alt
+
+
+def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
+    settings = DriftBench(1, [2] * 6, multiples=[1, 16], drift=0.02, steps=6, compile=False)
+    rows = {row["lengths"]: row for row in bench_drift(settings)}
+    assert list(rows) == ["as they come", "multiples of 16", "frozen"]
+    assert rows["as they come"]["sizes_seen"] > rows["multiples of 16"]["sizes_seen"]
+    assert rows["frozen"]["sizes_seen"] == 1
+
+
+def test_the_parts_of_a_step_add_up_to_the_whole() -> None:
+    rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=4))}
+    assert list(rows) == [
+        "windows", "frontend", "network, there and back", "optimiser", "the rest", "whole step",
+        "optimiser, not fused", "whole step without logs",
+    ]  # fmt: skip
+    parts = list(rows)[:5]
+    assert sum(rows[part]["ms"] for part in parts) == pytest.approx(rows["whole step"]["ms"])
+    assert sum(rows[part]["percent"] for part in parts) == pytest.approx(100)

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from audiostride.bench.settings import LayerBench, LayersBench, PrepareBench, WindowsBench
+from audiostride.bench.settings import (
+    DriftBench,
+    LayerBench,
+    LayersBench,
+    PrepareBench,
+    StepBench,
+    WindowsBench,
+)
 
 
 def _later(module: str, function: str) -> Callable[[Any], list[dict[str, Any]]]:
@@ -16,6 +23,8 @@ def _later(module: str, function: str) -> Callable[[Any], list[dict[str, Any]]]:
 BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "layers": (LayersBench, _later("layers", "bench_layers")),
     "layer": (LayerBench, _later("layers", "bench_layer")),
+    "drift": (DriftBench, _later("drift", "bench_drift")),
+    "step": (StepBench, _later("step", "bench_step")),
     "data": (WindowsBench, _later("windows", "bench_windows")),
     "prepare": (PrepareBench, _later("preparing", "bench_prepare")),
 }

@@ -2,16 +2,19 @@
 side by side with strided convolution, with a crop that costs nothing, and with DiffStride by FFT.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from audiostride.analysis.plots import save
+from audiostride.bench.picture import cost_picture
 from audiostride.bench.settings import LayerBench, LayersBench
+from audiostride.bench.timing import in_turns
+from audiostride.layers import freeze_
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
 from audiostride.layers.downsample import Downsample
 from audiostride.layers.functional import cutoff_mask, output_length, usable_stride
@@ -76,6 +79,8 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
     for precision in settings.precisions:
         for smoothness in settings.smoothness:
             rows += _compare(settings, precision, smoothness)
+    if settings.plot is not None:
+        save([cost_picture(rows)], Path(settings.plot))
     return rows
 
 
@@ -90,11 +95,11 @@ def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[d
     passes = {kind: _inference(network, x, precision) for kind, network in kinds.items()}
     for network in networks.values():
         network.train()
-    trained = _in_turns(steps, settings.rounds)
+    trained = in_turns(steps, settings.rounds)
     memory = {kind: _kept_mb(network, x, precision) for kind, network in kinds.items()}
     for network in networks.values():
         network.eval()
-    inferred = _in_turns(passes, settings.rounds)
+    inferred = in_turns(passes, settings.rounds)
     floor = ("free crop", False)
     return [
         {
@@ -123,7 +128,7 @@ def bench_layer(settings: LayerBench) -> list[dict[str, Any]]:
     for smoothness in settings.smoothness:
         layer = DiffStride2d(settings.strides, smoothness).to(x.device)
         forms = {"fft": FftDiffStride(layer), "matrices": layer}
-        times = _in_turns({name: _there_and_back(form, x) for name, form in forms.items()}, settings.rounds)
+        times = in_turns({name: _there_and_back(form, x) for name, form in forms.items()}, settings.rounds)
         rows += [
             {"form": name, "smoothness": smoothness, "ms": taken, "times_fft": times["fft"] / taken}
             for name, taken in times.items()
@@ -146,11 +151,17 @@ def _network(smoothness: float, pool: Callable[[DiffStride1d], nn.Module] | None
     return network
 
 
+def _frozen(network: SeparableCNN) -> SeparableCNN:
+    freeze_(network)
+    return network
+
+
 _METHODS: dict[str, Callable[[float], SeparableCNN]] = {
     "strided": lambda smoothness: SeparableCNN(downsampling="strided"),
     "free crop": lambda smoothness: _network(smoothness, FreeCrop),
     "fft": lambda smoothness: _network(smoothness, FftDiffStride),
     "diffstride": lambda smoothness: _network(smoothness, None),
+    "diffstride frozen": lambda smoothness: _frozen(_network(smoothness, None)),
     "diffstride inside": lambda smoothness: SeparableCNN(smoothness=smoothness, ramp="inside"),
 }
 
@@ -179,24 +190,6 @@ def _inference(network: Any, x: Tensor, precision: str) -> Callable[[], None]:
 
 def _autocast(x: Tensor, precision: str) -> torch.autocast:
     return torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def _in_turns(work: dict[Any, Callable[[], None]], rounds: int) -> dict[Any, float]:
-    """Median milliseconds, each kind in its turn; the first round does not count."""
-    times: dict[Any, list[float]] = {kind: [] for kind in work}
-    for _ in range(rounds + 1):
-        for kind, run in work.items():
-            _wait()
-            begun = time.perf_counter()
-            run()
-            _wait()
-            times[kind].append(1000 * (time.perf_counter() - begun))
-    return {kind: median(taken[1:]) for kind, taken in times.items()}
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def _kept_mb(network: Any, x: Tensor, precision: str) -> float:

@@ -47,12 +47,62 @@ class LayersBench:
     """Measure each with torch.compile as well."""
     rounds: int = 5
     """Measurements of each kind, taken in turns; the median counts."""
+    plot: str | None = None
+    """Folder for a picture of the ratios to the free crop."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "frames", "rounds"):
             _check(name, getattr(self, name), 1)
         for smoothness in self.smoothness:
             _check("smoothness", smoothness, 0)
+
+
+@dataclass
+class DriftBench:
+    """Training while strides drift and maps change their sizes: plain and compiled, in multiples, frozen."""
+
+    batch_size: int = 16
+    """Windows of one second per batch."""
+    channels: list[int] = field(default_factory=lambda: [32, 64, 128, 128, 256, 256])
+    """Of each block; the default is the small recipes'."""
+    smoothness: float = 1.0
+    """Of DiffStride."""
+    multiples: list[int] = field(default_factory=lambda: [1, 4, 8])
+    """Output lengths are rounded up to multiples of it."""
+    drift: float = 0.01
+    """By how much every stride grows in a step."""
+    steps: int = 60
+    """Training steps of each kind."""
+    compile: bool = True
+    """Measure each with torch.compile as well."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps"):
+            _check(name, getattr(self, name), 1)
+        for name in ("smoothness", "drift"):
+            _check(name, getattr(self, name), 0)
+        for value in (*self.channels, *self.multiples):
+            _check("channels and multiples", value, 1)
+        if len(self.channels) != 6:
+            raise ValueError(f"--channels must be six numbers, one per block, but are {len(self.channels)}")
+
+
+@dataclass
+class StepBench:
+    """Where the time of a training step goes: windows, frontend, network, optimiser, logging and the rest."""
+
+    recipe: str = "small"
+    """Recipe whose model and training are measured, on noise."""
+    batch_size: int = 64
+    """Windows of one second per batch."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """float32, or bf16 by autocast."""
+    steps: int = 40
+    """Training steps; the median counts."""
+
+    def __post_init__(self) -> None:
+        _check("batch_size", self.batch_size, 1)
+        _check("steps", self.steps, 4)
 
 
 @dataclass

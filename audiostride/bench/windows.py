@@ -1,10 +1,8 @@
 """How fast training windows come: from prepared corpora, and from a WAV file opened for each."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from audiostride.bench.corpora import noise_corpus
 from audiostride.bench.settings import WindowsBench
+from audiostride.bench.timing import in_turns
 from audiostride.corpora.base import Corpus
 from audiostride.data.prepare import prepare
 from audiostride.data.windows import TrainingWindows, select
@@ -49,10 +48,10 @@ def bench_windows(settings: WindowsBench) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     try:
         with TemporaryDirectory() as folder:
-            seconds = _in_turns(_ways(settings, Path(folder)), settings.rounds)
+            taken = in_turns(_ways(settings, Path(folder)), settings.rounds, _CALLS)
     finally:
         torch.set_num_threads(threads)
-    rates = {name: settings.batch_size / median(times) for name, times in seconds.items()}
+    rates = {name: 1000 * settings.batch_size / ms for name, ms in taken.items()}
     return [
         {
             "way": name,
@@ -101,15 +100,3 @@ def _packed(stores: list[Any], settings: WindowsBench) -> DataLoader:
 def _next(loader: DataLoader) -> Callable[[], Any]:
     batches: Iterator[Any] = iter(loader)
     return lambda: next(batches)
-
-
-def _in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds per call, some calls of each way at a time; the first turn does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, take in ways.items():
-            begun = time.perf_counter()
-            for _ in range(_CALLS):
-                take()
-            seconds[name].append((time.perf_counter() - begun) / _CALLS)
-    return {name: times[1:] for name, times in seconds.items()}

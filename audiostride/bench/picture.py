@@ -1,0 +1,60 @@
+"""The picture of `audiostride bench layers`."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from audiostride.analysis.plots import Picture, styled
+
+_MEASURES = {"to_crop": "training step", "inference_to_crop": "inference", "kept_to_crop": "memory kept"}
+
+
+def cost_picture(rows: Sequence[dict[str, Any]]) -> Picture:
+    """Time and memory of each method as multiples of the free crop's; see `bench_layers`.
+
+    A panel per precision and way of running, a bar per method and measure, a mark per smoothness.
+    """
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    kinds = list(dict.fromkeys((row["precision"], row["compiled"]) for row in rows))
+    with styled():
+        figure = Figure(figsize=(7.0, 0.6 + (0.5 + 0.26 * len(methods)) * len(kinds)), layout="constrained")
+        panels = figure.subplots(len(kinds), len(_MEASURES), squeeze=False, sharex="col", sharey=True)
+        for (row, kind), (column, measure) in product(enumerate(kinds), enumerate(_MEASURES)):
+            shown = [r for r in rows if (r["precision"], r["compiled"]) == kind]
+            _draw(panels[row, column], shown, methods, measure)
+            panels[row, column].set_title(f"{_MEASURES[measure]}, {_words(*kind)}")
+        for panel in panels[-1]:
+            panel.set_xlabel("times a free crop")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    ours = [row for row in rows if row["method"] == "diffstride"]
+    told = "; ".join(
+        f"{row['to_crop']:.2f}, {row['inference_to_crop']:.2f}, {row['kept_to_crop']:.2f} "
+        f"(smoothness {row['smoothness']:g}, {_words(row['precision'], row['compiled'])})"
+        for row in ours
+    )
+    alt = (
+        f"DiffStride as multiples of a free crop in time of training, of inference, and memory kept: {told}."
+    )
+    return Picture("layers", figure, alt)
+
+
+def _draw(panel: Any, rows: Sequence[dict[str, Any]], methods: Sequence[str], measure: str) -> None:
+    looks = matplotlib.rcParams["axes.prop_cycle"]
+    for smoothness, look in zip(dict.fromkeys(row["smoothness"] for row in rows), looks, strict=False):
+        shown = [row for row in rows if row["smoothness"] == smoothness]
+        places = [methods.index(row["method"]) for row in shown]
+        values = [row[measure] for row in shown]
+        panel.plot(values, places, **look | {"linestyle": ""}, label=f"smoothness {smoothness:g}")
+    panel.axvline(1, color=matplotlib.rcParams["text.color"], linewidth=0.6)
+    panel.set_yticks(range(len(methods)), methods)
+    panel.set_ylim(len(methods) - 0.5, -0.5)
+    panel.set_xlim(left=0)
+    panel.grid(axis="y", alpha=0.25, linewidth=0.6)
+
+
+def _words(precision: str, compiled: bool) -> str:
+    return f"{precision}, compiled" if compiled else precision

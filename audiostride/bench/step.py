@@ -1,0 +1,110 @@
+"""Where the time of a training step goes."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.optim import Adam
+
+from audiostride import recipe as recipes
+from audiostride.bench.corpora import noise_corpus
+from audiostride.bench.settings import StepBench
+from audiostride.bench.timing import in_turns
+from audiostride.data.module import WindowsModule
+from audiostride.data.prepare import prepare
+from audiostride.data.windows import TrainingWindows
+from audiostride.models.classifier import Classifier
+from audiostride.settings import Recipe
+from audiostride.training.module import ClassifierTraining
+from audiostride.training.run import make_trainer, quiet, trainer_options
+
+
+def bench_step(settings: StepBench) -> list[dict[str, Any]]:
+    """One row per part: milliseconds, and percent of a whole step in the trainer.
+
+    The parts are measured by themselves, one after the other in each round; the rest of a whole step, as the
+    trainer does it, is logging, callbacks and the trainer itself. Plain Adam, for comparison with the fused
+    one that training uses, and a step without the logs are no parts.
+    """
+    with TemporaryDirectory() as folder:
+        recipe = _recipe(settings, Path(folder))
+        parts = _parts(recipe, settings)
+        whole = _whole(recipe, Path(folder) / "run", logs=True)
+        silent = _whole(recipe, Path(folder) / "silent", logs=False)
+    others = {"optimiser, not fused": parts.pop("optimiser, not fused"), "whole step without logs": silent}
+    rows = {**parts, "the rest": whole - sum(parts.values()), "whole step": whole, **others}
+    return [{"part": name, "ms": taken, "percent": 100 * taken / whole} for name, taken in rows.items()]
+
+
+def _recipe(settings: StepBench, folder: Path) -> Recipe:
+    file = recipes.find(settings.recipe)
+    recipe = recipes.build(recipes.read(file), file)
+    prepare(noise_corpus(folder / "noise", 500, 1.0), folder / "prepared")
+    recipe.data.corpus, recipe.data.tasks = str(folder / "prepared"), None
+    recipe.training.batch_size = settings.batch_size
+    recipe.training.steps = recipe.training.validate_every = settings.steps
+    precision = "bf16-mixed" if settings.precision == "bf16" else "32-true"
+    recipe.trainer = {"precision": precision, "limit_val_batches": 0, "enable_progress_bar": False}
+    return recipe
+
+
+def _parts(recipe: Recipe, settings: StepBench) -> dict[str, float]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
+    classifier = Classifier(data.labels, recipe.model).to(device)
+    windows = TrainingWindows(data.select("train"), settings.batch_size, data.window)
+    optimizers = {fused: Adam(classifier.parameters(), 0.0, fused=fused) for fused in (True, False)}
+    batch = windows[0]
+    labels = batch["labels"]["noise"].to(device)
+
+    def frontend() -> torch.Tensor:
+        return classifier.spectrogram(batch["waveform"].to(device))
+
+    spectrogram = frontend()
+
+    def network() -> None:
+        classifier.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            logits = classifier.classify(spectrogram)["noise"]
+            loss = torch.nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+
+    numbers = iter(range(1, 1000 * settings.steps))
+    work: dict[str, Callable[[], Any]] = {
+        "windows": lambda: windows[next(numbers)],
+        "frontend": frontend,
+        "network, there and back": network,
+        "optimiser": optimizers[True].step,
+        "optimiser, not fused": optimizers[False].step,
+    }
+    return in_turns(work, settings.steps)
+
+
+class _Clock(Callback):
+    """When each step began."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.began.append(time.perf_counter())
+
+
+def _whole(recipe: Recipe, run: Path, logs: bool) -> float:
+    """Mean milliseconds of a step in the trainer, those with logs among them; the first ones do not count."""
+    data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
+    module = ClassifierTraining(Classifier(data.labels, recipe.model), recipe.training, recipe.augmentation)
+    clock = _Clock()
+    run.mkdir()
+    with quiet():
+        trainer = make_trainer(trainer_options(recipe, run), run, False, clock)
+        if not logs:
+            trainer.loggers = []
+            module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+        trainer.fit(module, data)
+    steady = clock.began[2:]
+    return 1000 * (steady[-1] - steady[0]) / (len(steady) - 1)
