@@ -1,0 +1,75 @@
+"""Accuracy of a study's runs against what they cost."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from audiostride.analysis.plots import Picture, save, styled
+from audiostride.analysis.tables import cell
+from audiostride.errors import UserError
+from audiostride.studies.plan import Study
+from audiostride.studies.results import Rows
+
+
+def draw(study: Study, tables: dict[str, Rows], folder: Path) -> list[Path]:
+    """Write a picture of a study's first table of accuracies into a folder, as PNG and SVG.
+
+    Raises:
+        UserError: where there is no such table.
+    """
+    for table in study.tables:
+        if table.show == "accuracy" and table.title in tables:
+            return save([accuracy_against_cost(tables[table.title])], folder)
+    raise UserError(f"{study.file} has no accuracies to draw: leave --plot out, or add 'show: accuracy'")
+
+
+def accuracy_against_cost(rows: Rows, dark: bool = False) -> Picture:
+    """A point per row of a table of accuracies, with a standard deviation either way.
+
+    Args:
+        rows: what sets each apart, task, accuracy_percent and mega_macs, see `results.tables`.
+        dark: see `styled`.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    with styled(dark):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        panel = figure.add_subplot()
+        for task in tasks:
+            _draw(panel, [row for row in rows if row["task"] == task], task)
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.margins(x=0.1, y=0.1)
+        panel.set_xlabel("million multiply-accumulates for one window")
+        panel.set_ylabel("test accuracy in %")
+        if len(tasks) > 1:
+            figure.legend(loc="outside lower center", ncols=3)
+    told = (f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs'])}" for row in rows)
+    alt = f"Test accuracy against million multiply-accumulates for one window: {'; '.join(told)}."
+    return Picture("accuracy_against_cost", figure, alt)
+
+
+def _draw(panel: Axes, rows: Rows, task: str) -> None:
+    costs, accuracies = ([row[name] for row in rows] for name in ("mega_macs", "accuracy_percent"))
+    panel.errorbar(
+        [cost.mean for cost in costs],
+        [accuracy.mean for accuracy in accuracies],
+        xerr=[cost.deviation or 0 for cost in costs],
+        yerr=[accuracy.deviation or 0 for accuracy in accuracies],
+        linestyle="",
+        elinewidth=0.8,
+        label=task,
+    )
+    for row, cost, accuracy in zip(rows, costs, accuracies, strict=True):
+        name = _name(row).removesuffix(f" {task}")
+        panel.annotate(name, (cost.mean, accuracy.mean), (5, 4), textcoords="offset points", size="small")
+
+
+def _name(row: dict[str, Any]) -> str:
+    """What sets a row apart: the columns up to its task."""
+    names = list(row)
+    return " ".join(str(row[name]) for name in names[: names.index("task") + 1])

@@ -1,0 +1,163 @@
+"""What came out of a study: its runs tested, and tables of means and standard deviations."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.groups import grouped
+from audiostride.analysis.summary import summary
+from audiostride.analysis.tables import Format, Spread, render
+from audiostride.errors import UserError
+from audiostride.models.classifier import load
+from audiostride.runs import TEST, checkpoint_path
+from audiostride.studies.plan import Run, Study, Table
+from audiostride.studies.running import steps_done
+from audiostride.training.evaluation import evaluate
+
+Rows = list[dict[str, Any]]
+# What sets the rows of a table apart, by short names of the axes, and the runs to average for each.
+Groups = Sequence[tuple[dict[str, str], list[Run]]]
+
+
+def tables(study: Study, runs: Sequence[Run]) -> dict[str, Rows]:
+    """From the title of each of a study's tables to its rows, over the runs that are done.
+
+    What is missing is told on standard error. Accuracies are kept in the folders of the runs.
+
+    Raises:
+        UserError: where no table has anything to show.
+    """
+    done = _done(runs)
+    wanted = done if any(table.show == "accuracy" for table in study.tables) else []
+    tested = {run.name: rows for run in wanted if (rows := _tested(run))}
+    made = {}
+    for table in study.tables:
+        if table.show == "accuracy":
+            rows = _accuracies(_groups(study, table, [run for run in done if run.name in tested]), tested)
+        else:
+            rows = _strides(_groups(study, table, done), table)
+        if rows:
+            made[table.title] = rows
+        else:
+            _tell(f"note: nothing to show in the table {table.title}; left out")
+    if not made:
+        raise UserError(
+            f"{study.file} has no run that is done: train it with audiostride study, then ask again"
+        )
+    return made
+
+
+def show(made: dict[str, Rows], format: Format) -> str:
+    """Tables as text: with titles above them in "table", "markdown" and "latex", as one object in JSON, and
+    with an empty line between them in CSV."""
+    if format == "json":
+        parsed = {title: json.loads(render(rows, "json")) for title, rows in made.items()}
+        return json.dumps(parsed, indent=2, ensure_ascii=False)
+    head = {"table": "{}\n\n", "markdown": "**{}**\n\n", "latex": "% {}\n", "csv": ""}[format]
+    return "\n\n".join(head.format(title) + render(rows, format) for title, rows in made.items())
+
+
+def _done(runs: Sequence[Run]) -> list[Run]:
+    """The runs that have all their steps; what the others lack is told."""
+    done, missing = [], []
+    for run in runs:
+        try:
+            step = steps_done(run)
+        except UserError as error:
+            _tell(f"note: {error}; left out")
+            continue
+        if step >= run.steps:
+            done.append(run)
+        elif step:
+            _tell(f"note: {run.name} is at step {step} of {run.steps}; left out")
+        else:
+            missing.append(run.name)
+    if missing:
+        _tell(f"note: left out, as there is nothing of them yet: {', '.join(missing)}")
+    return done
+
+
+def _tested(run: Run) -> Rows:
+    """Accuracy of a run per task, kept from the last time if possible; empty where it cannot be had."""
+    try:
+        kept = _kept(run)
+        if kept is None:
+            _tell(f"testing {run.name}")
+            kept = evaluate(run.folder)
+            aside = run.folder / f"{TEST}.new"
+            aside.write_text(json.dumps(kept, indent=2), encoding="utf-8")
+            aside.replace(run.folder / TEST)
+    except UserError as error:
+        _tell(f"note: {error}; left out")
+        return []
+    return kept
+
+
+def _kept(run: Run) -> Rows | None:
+    """What a test has left, unless there is a newer checkpoint."""
+    best, file = checkpoint_path(run.folder), run.folder / TEST
+    if not file.is_file() or file.stat().st_mtime_ns < best.stat().st_mtime_ns:
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
+def _groups(study: Study, table: Table, runs: Sequence[Run]) -> Groups:
+    kept = [axis for axis in study.grid if axis not in (table.over or ())]
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in filter(table.takes, runs):
+        groups.setdefault(tuple(run.values[axis] for axis in kept), []).append(run)
+    names = _short(kept)
+    return [(dict(zip(names, values, strict=True)), members) for values, members in groups.items()]
+
+
+def _short(axes: Sequence[str]) -> list[str]:
+    """Without the groups of settings, unless two are alike then."""
+    short = [axis.rpartition(".")[2] for axis in axes]
+    return [one if short.count(one) == 1 else axis for one, axis in zip(short, axes, strict=True)]
+
+
+def _accuracies(groups: Groups, tested: dict[str, Rows]) -> Rows:
+    """A row per group and task: accuracy in percent, and multiply-accumulates for one window in millions."""
+    result = []
+    for values, runs in groups:
+        by_task: dict[str, list[tuple[float, float]]] = {}
+        for run in runs:
+            macs = _mega_macs(run)
+            for row in tested[run.name]:
+                by_task.setdefault(row["task"], []).append((row["accuracy_percent"], macs))
+        for task, pairs in by_task.items():
+            accuracy, cost = map(Spread.of, zip(*pairs, strict=True))
+            columns = {"task": task, "runs": len(pairs), "accuracy_percent": accuracy, "mega_macs": cost}
+            result.append(_joined(values, columns))
+    return result
+
+
+def _mega_macs(run: Run) -> float:
+    return summary(load(run.folder).trunk, round(100 * run.recipe.data.window_s))[-1]["mega_macs"]
+
+
+def _strides(groups: Groups, table: Table) -> Rows:
+    """A row per group, layer and axis, see `stride_table`."""
+    result = []
+    for values, runs in groups:
+        trained = [("", stride_table(load(run.folder), table.frames)) for run in runs]
+        rows = [row for row in grouped(trained) if table.layers is None or row["layer"] in table.layers]
+        result += [_joined(values, {name: row[name] for name in row if name != "group"}) for row in rows]
+    return result
+
+
+def _joined(values: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
+    for axis in values.keys() & columns.keys():
+        raise UserError(
+            f"the axis {axis} has the name of a column of results: rename it, its runs stay as they are"
+        )
+    return values | columns
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
