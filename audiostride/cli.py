@@ -4,6 +4,7 @@ torch, lightning and the readers of sound are imported inside the commands, so t
 come at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -364,6 +365,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except UserError as error:
         _tell(f"audiostride {arguments[0]}: {error}")
+        return 1
+    except BrokenPipeError:  # whoever reads has had enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

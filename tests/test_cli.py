@@ -363,3 +363,10 @@ def test_demo_without_espeak_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"pip install 'audiostride\[demo\]'"):
         run_demo(Path("data"), Path("run"))
     assert not list(Path("data").rglob("*.wav"))
+
+
+def test_a_reader_who_leaves_early_is_no_failure_to_tell(words: Path) -> None:
+    command = f"{sys.executable} -m audiostride summary speech_commands --format csv | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert result.stderr == ""
+    assert result.stdout.startswith("layer,")

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import librosa
+import torch
+from torch import Tensor
 
 from audiostride.frontend import LogMel
-from audiostride.layers.functional import Window, as_window, usable_stride
+from audiostride.layers.functional import Window, as_window, cutoff_mask, output_length, usable_stride
 from audiostride.models.classifier import Classifier
 
 
@@ -57,6 +59,31 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
         edge(stop - width / 2),
         edge(stop),
     )
+
+
+def has_window(classifier: Classifier) -> bool:
+    """Whether it downsamples by a low-pass in the Fourier domain."""
+    return classifier.trunk.downsampling in ("spectral", "diffstride")
+
+
+def gains(n: int, stride: float, smoothness: float | Window) -> Tensor:
+    """What the low-pass of a stride leaves of each DFT bin of an axis.
+
+    Args:
+        n: samples of the axis at the layer's input.
+        stride: ≥ 1.
+        smoothness: width of the ramp in DFT bins, or a `Window`.
+
+    Returns:
+        (n // 2 + 1,) from 0 to 1, float64; bins that the output is too short for are 0.
+    """
+    window, length = as_window(smoothness), output_length(n, stride, smoothness)
+    bins = torch.arange(n // 2 + 1, dtype=torch.float64)
+    mask = torch.ones_like(bins)
+    if window.smoothness:
+        stop, width = window.edges(n, usable_stride(n, stride, window), length)
+        mask = cutoff_mask(bins, torch.tensor(stop - width, dtype=torch.float64), width)
+    return torch.where(bins <= length // 2, mask, 0.0)
 
 
 def octaves_per_channel(frontend: LogMel, around_hz: float) -> float:
@@ -117,7 +144,7 @@ def stride_table(
                 "rate": rate,
                 "unit": unit,
             }
-            if trunk.downsampling in ("spectral", "diffstride"):
+            if has_window(classifier):
                 edges = vars(cutoffs(before, stride, trunk.window, rate))
                 lowest[name] = min(lowest[name], edges["pass_band"])
                 channel = octaves[name]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.plots import Picture, gains, has_window, save, styled
+from audiostride.analysis.cutoffs import gains, has_window, stride_table
+from audiostride.analysis.plots import Picture, save, styled
 from audiostride.analysis.tables import cell
 from audiostride.analysis.trained import TrainedRun
 from audiostride.data.reading import read_sound

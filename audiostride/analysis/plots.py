@@ -16,22 +16,20 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
-from torch import Tensor
 
-from audiostride.analysis.cutoffs import cutoffs, stride_table
+from audiostride.analysis.cutoffs import cutoffs, gains, has_window, stride_table
 from audiostride.analysis.groups import grouped
 from audiostride.analysis.tables import Spread, cell
 from audiostride.analysis.trained import TrainedRun, titles
-from audiostride.layers.functional import Window, as_window, cutoff_mask, output_length, usable_stride
+from audiostride.layers.functional import Window, output_length
 from audiostride.models.classifier import Classifier
 
-# Modulation over time up to which speech needs it, as the paper reads Elliott & Theunissen 2009.
+# Modulation over time up to which speech needs it, as Riad et al. 2022 read Elliott & Theunissen 2009.
 SPEECH_HZ = 25.0
 
 # Background and ink by whether the style is dark, for pages that hold the pictures.
@@ -158,31 +156,6 @@ def _settle(figure: Figure) -> None:
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-
-
-def has_window(classifier: Classifier) -> bool:
-    """Whether it downsamples by a low-pass in the Fourier domain."""
-    return classifier.trunk.downsampling in ("spectral", "diffstride")
-
-
-def gains(n: int, stride: float, smoothness: float | Window) -> Tensor:
-    """What the low-pass of a stride leaves of each DFT bin of an axis.
-
-    Args:
-        n: samples of the axis at the layer's input.
-        stride: ≥ 1.
-        smoothness: width of the ramp in DFT bins, or a `Window`.
-
-    Returns:
-        (n // 2 + 1,) from 0 to 1, float64; bins that the output is too short for are 0.
-    """
-    window, length = as_window(smoothness), output_length(n, stride, smoothness)
-    bins = torch.arange(n // 2 + 1, dtype=torch.float64)
-    mask = torch.ones_like(bins)
-    if window.smoothness:
-        stop, width = window.edges(n, usable_stride(n, stride, window), length)
-        mask = cutoff_mask(bins, torch.tensor(stop - width, dtype=torch.float64), width)
-    return torch.where(bins <= length // 2, mask, 0.0)
 
 
 def trajectories(runs: Sequence[TrainedRun], names: Sequence[str]) -> Picture | None:
@@ -312,7 +285,7 @@ def first_layer_cutoffs(
         panel.set_xlabel(f"cut-off over {axis},\n{unit}")
     panels[0].axvline(SPEECH_HZ, color=ink, linewidth=0.8, linestyle=":", marker="")
     above = panels[0].get_xaxis_transform()
-    label = f"{SPEECH_HZ:g} Hz: speech modulation\n(Elliott & Theunissen 2009)"
+    label = f"{SPEECH_HZ:g} Hz: speech modulation\n(as in Riad et al. 2022)"
     panels[0].text(SPEECH_HZ, 1.02, label, transform=above, ha="center", fontsize="small")
     for panel in panels:
         low, high = panel.get_xlim()

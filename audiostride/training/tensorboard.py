@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard.summary import hparams
 
 from audiostride.analysis.confusion import draw_confusion
-from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.cutoffs import has_window, stride_table
 from audiostride.analysis.listen import draw, spectrograms
-from audiostride.analysis.plots import draw_windows, has_window, styled
+from audiostride.analysis.plots import draw_windows, styled
 from audiostride.data.module import WindowsModule
 from audiostride.data.windows import EvaluationWindows
 from audiostride.models.classifier import Classifier
