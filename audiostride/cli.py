@@ -131,12 +131,14 @@ def study(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--plot", type=str, help="With --summary: folder for accuracy against cost as PNG, SVG."
     )
+    parser.add_argument("--time", action="store_true", help="With --summary: measure the networks as well.")
     _add_format(parser)
     args = _parse(parser, arguments)
     if args.print and args.summary:
         raise _UsageError("--print and --summary are two ways: give one of them")
-    if args.plot and not args.summary:
-        raise _UsageError("--plot draws what --summary shows: give both")
+    for name in ("plot", "time"):
+        if args[name] and not args.summary:
+            raise _UsageError(f"--{name} goes with --summary: give both")
 
     from audiostride.studies import plan
 
@@ -156,7 +158,7 @@ def study(arguments: Sequence[str]) -> None:
         for command in running.commands(chosen, runs):
             print(command)
     elif args.summary:
-        tables = results.tables(chosen, runs)
+        tables = results.tables(chosen, runs, args.time)
         print(results.show(tables, args.format))
         if args.plot:
             from audiostride.studies import picture
@@ -271,6 +273,26 @@ def _check_runs(runs: Sequence[str]) -> None:
             raise UserError(f"there is no run at {run}: give a run folder or a checkpoint file")
 
 
+def report(arguments: Sequence[str]) -> None:
+    """Runs as one HTML page: accuracies, learning curves, strides, data, cost and settings."""
+    parser = _parser("report", report.__doc__)
+    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs; several are compared.")
+    parser.add_argument("--out", type=str, default="report.html", help="The file to write.")
+    parser.add_argument(
+        "--split", type=Literal["test", "valid", "train"], default="test", help="Of the corpora."
+    )
+    parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the runs.")
+    args = _parse(parser, arguments)
+    for run in args.runs:
+        if not Path(run).is_dir():  # told before torch is imported
+            raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
+
+    from audiostride.analysis.report import write_report
+
+    shown = write_report(args.runs, Path(args.out), args.split, args.checkpoint)
+    _tell(f"{args.out}: {', '.join(shown)}")
+
+
 def summary(arguments: Sequence[str]) -> None:
     """A recipe's network, or a trained one, layer by layer: sizes, strides, parameters, multiplications."""
     name = arguments[0] if arguments else ""
@@ -340,6 +362,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "study": study,
     "test": test,
     "strides": strides,
+    "report": report,
     "summary": summary,
     "bench": bench,
     "demo": demo,

@@ -24,6 +24,7 @@ from audiostride import load
 from audiostride import recipe as recipes
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
+from audiostride.analysis.tables import Spread
 from audiostride.cli import main
 from audiostride.data.store import Store
 from audiostride.errors import UserError
@@ -367,7 +368,8 @@ def test_bad_studies_are_told_in_a_sentence(study: str, sentence: str, home: Pat
         (("s.yaml", "--model", "{downsampling: max}"), 1, "leave --model.downsampling out"),
         (("s.yaml", "--recipe", "nowhere"), 1, "there is no recipe nowhere"),
         (("s.yaml", "--print", "--summary"), 2, "--print and --summary are two ways: give one of them"),
-        (("s.yaml", "--plot", "pictures"), 2, "--plot draws what --summary shows: give both"),
+        (("s.yaml", "--plot", "pictures"), 2, "--plot goes with --summary: give both"),
+        (("s.yaml", "--time"), 2, "--time goes with --summary: give both"),
         (("s.yaml", "--data.corpus", "nowhere"), 1, "there is no prepared corpus in nowhere"),
         (("s.yaml", "--data.tasks", "song"), 1, "data.tasks names the task song: there are speech_commands"),
         (("s.yaml", "--trainer.gpus", "1"), 1, "trainer.gpus is no argument of Lightning's Trainer"),
@@ -711,3 +713,27 @@ def test_a_study_without_accuracies_has_nothing_to_draw(runs: Path) -> None:
         UserError, match=r"s\.yaml has no accuracies to draw: leave --plot out, or add 'show: "
     ):
         draw(plan.read(Path("s.yaml")), made(runs), Path("pictures"))
+
+
+def test_networks_are_measured_on_demand_and_drawn_against_their_time(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(runs, {name: {"a": 10.0 * n} for n, name in enumerate(NAMES, 1)})
+    before = (runs / NAMES[0] / "checkpoints" / "best.ckpt").read_bytes()
+    assert main(["study", "s.yaml", "--summary", "--time", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    rows = json.loads(out)["Accuracy"]
+    for row in rows:
+        assert row["training_ms"] > row["inference_ms"] > 0
+        assert row["training_ms_deviation"] is not None
+    assert "measuring 4 networks" in err
+    assert (runs / NAMES[0] / "checkpoints" / "best.ckpt").read_bytes() == before
+    spreads = [
+        {"method": "x", "task": "a"}
+        | {name: Spread(row[name], 0.0) for name in ("accuracy_percent", "mega_macs", "training_ms")}
+        for row in rows
+    ]
+    times = accuracy_against_cost(spreads).figure.axes[1]
+    assert times.get_xlabel() == "milliseconds of a training step, 32 windows"
+    (drawn,) = times.containers
+    assert sorted(drawn[0].get_xdata()) == sorted(row["training_ms"] for row in rows)

@@ -91,8 +91,8 @@ def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[d
     kinds = {(name, False): network for name, network in networks.items()}
     if settings.compile:
         kinds |= {(name, True): torch.compile(network) for name, network in networks.items()}  # type: ignore[misc]
-    steps = {kind: _step(network, x, precision) for kind, network in kinds.items()}
-    passes = {kind: _inference(network, x, precision) for kind, network in kinds.items()}
+    steps = {kind: training_step(network, x, precision) for kind, network in kinds.items()}
+    passes = {kind: inference(network, x, precision) for kind, network in kinds.items()}
     for network in networks.values():
         network.train()
     trained = in_turns(steps, settings.rounds)
@@ -166,7 +166,8 @@ _METHODS: dict[str, Callable[[float], SeparableCNN]] = {
 }
 
 
-def _step(network: Any, x: Tensor, precision: str) -> Callable[[], None]:
+def training_step(network: Any, x: Tensor, precision: str = "float32") -> Callable[[], None]:
+    """A forward and a backward pass and a step of Adam, which hardly changes anything."""
     optimizer = torch.optim.Adam(network.parameters(), 1e-6)
 
     def step() -> None:
@@ -179,7 +180,9 @@ def _step(network: Any, x: Tensor, precision: str) -> Callable[[], None]:
     return step
 
 
-def _inference(network: Any, x: Tensor, precision: str) -> Callable[[], None]:
+def inference(network: Any, x: Tensor, precision: str = "float32") -> Callable[[], None]:
+    """A forward pass without gradients."""
+
     @torch.no_grad()
     def infer() -> None:
         with _autocast(x, precision):
@@ -197,7 +200,7 @@ def _kept_mb(network: Any, x: Tensor, precision: str) -> float:
     if x.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        _step(network, x, precision)()
+        training_step(network, x, precision)()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     with _counted({p.untyped_storage().data_ptr() for p in network.parameters()}) as kept:
         with _autocast(x, precision):

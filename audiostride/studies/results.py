@@ -5,10 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import grouped
 from audiostride.analysis.summary import summary
 from audiostride.analysis.tables import Format, Spread, render
+from audiostride.bench.layers import inference, training_step
+from audiostride.bench.timing import in_turns
 from audiostride.errors import UserError
 from audiostride.models.classifier import load
 from audiostride.runs import TEST, checkpoint_path
@@ -21,10 +25,16 @@ Rows = list[dict[str, Any]]
 Groups = Sequence[tuple[dict[str, str], list[Run]]]
 
 
-def tables(study: Study, runs: Sequence[Run]) -> dict[str, Rows]:
+def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, Rows]:
     """From the title of each of a study's tables to its rows, over the runs that are done.
 
     What is missing is told on standard error. Accuracies are kept in the folders of the runs.
+
+    Args:
+        study: what was read.
+        runs: see `expand`.
+        timed: measure the trained networks as well, side by side, for columns training_ms and inference_ms:
+            of a batch of 32 windows in float32, medians of five.
 
     Raises:
         UserError: where no table has anything to show.
@@ -32,10 +42,13 @@ def tables(study: Study, runs: Sequence[Run]) -> dict[str, Rows]:
     done = _done(runs)
     wanted = done if any(table.show == "accuracy" for table in study.tables) else []
     tested = {run.name: rows for run in wanted if (rows := _tested(run))}
+    times = _times([run for run in done if run.name in tested]) if timed else {}
     made = {}
     for table in study.tables:
         if table.show == "accuracy":
-            rows = _accuracies(_groups(study, table, [run for run in done if run.name in tested]), tested)
+            rows = _accuracies(
+                _groups(study, table, [run for run in done if run.name in tested]), tested, times
+            )
         else:
             rows = _strides(_groups(study, table, done), table)
         if rows:
@@ -121,7 +134,19 @@ def _short(axes: Sequence[str]) -> list[str]:
     return [one if short.count(one) == 1 else axis for one, axis in zip(short, axes, strict=True)]
 
 
-def _accuracies(groups: Groups, tested: dict[str, Rows]) -> Rows:
+def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """From the name of each run to milliseconds of a training step and of inference."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    networks = {run.name: load(run.folder).trunk.to(device) for run in runs}
+    x = {run.name: torch.randn(32, 1, round(100 * run.recipe.data.window_s), 64).to(device) for run in runs}
+    _tell(f"measuring {len(networks)} networks")
+    inferring = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
+    steps = {name: training_step(network.train(), x[name]) for name, network in networks.items()}
+    training = in_turns(steps, 5)
+    return {name: {"training_ms": training[name], "inference_ms": inferring[name]} for name in networks}
+
+
+def _accuracies(groups: Groups, tested: dict[str, Rows], times: dict[str, dict[str, float]]) -> Rows:
     """A row per group and task: accuracy in percent, and multiply-accumulates for one window in millions."""
     result = []
     for values, runs in groups:
@@ -130,10 +155,12 @@ def _accuracies(groups: Groups, tested: dict[str, Rows]) -> Rows:
             macs = _mega_macs(run)
             for row in tested[run.name]:
                 by_task.setdefault(row["task"], []).append((row["accuracy_percent"], macs))
+        measured = [times[run.name] for run in runs if times]
+        taken = {name: Spread.of(one[name] for one in measured) for name in (measured or [{}])[0]}
         for task, pairs in by_task.items():
             accuracy, cost = map(Spread.of, zip(*pairs, strict=True))
             columns = {"task": task, "runs": len(pairs), "accuracy_percent": accuracy, "mega_macs": cost}
-            result.append(_joined(values, columns))
+            result.append(_joined(values, columns | taken))
     return result
 
 
