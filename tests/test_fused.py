@@ -8,7 +8,16 @@ from torch.nn.functional import conv2d
 
 from audiostride.layers import Downsample
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
-from audiostride.layers.functional import output_length, resample, resampling_matrix, spectral_pool
+from audiostride.layers.functional import (
+    Ramp,
+    Window,
+    _LearnedRemoval,
+    output_length,
+    reached_size,
+    resample,
+    resampling_matrix,
+    spectral_pool,
+)
 from audiostride.layers.fused import convolve_and_resample, fusing_pays
 
 CASES = [
@@ -42,10 +51,28 @@ def test_backward_from_the_ramp_is_that_of_the_whole_matrix(
     expected = resample(x, resampling_matrix(n, s, smoothness, length=length), dim)
     g = torch.randn_like(expected)
     by_matrix = torch.autograd.grad((expected * g).sum(), (x, s))
-    ours = spectral_pool(x, s[None], smoothness, (dim,), (length,))
-    by_ramp = torch.autograd.grad((ours * g).sum(), (x, s))
-    torch.testing.assert_close(ours, expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(by_ramp, by_matrix, atol=1e-10, rtol=1e-10)
+    for known in (None, (stride,)):
+        ours = spectral_pool(x, s[None], smoothness, (dim,), (length,), known)
+        by_ramp = torch.autograd.grad((ours * g).sum(), (x, s))
+        torch.testing.assert_close(ours, expected, atol=1e-12, rtol=0)
+        torch.testing.assert_close(by_ramp, by_matrix, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("ramp", ["outside", "inside", "relative"])
+@pytest.mark.parametrize("n", [16, 33, 64])
+@pytest.mark.parametrize("stride", [1.0, 1.02, 1.05, 1.2, 1.5])
+def test_what_is_removed_from_an_axis_that_keeps_its_length_is_what_the_matrix_leaves_out(
+    stride: float, n: int, ramp: Ramp
+) -> None:
+    window = Window(0.25 if ramp == "relative" else 2.0, ramp)
+    x, s = maps((2, 3, n, 5)), number(stride)
+    matrix = resampling_matrix(n, s, window, length=n)
+    g = torch.randn(2, 3, n, 5, dtype=torch.float64)
+    by_matrix = torch.autograd.grad((resample(x, matrix, -2) * g).sum(), (x, s))
+    ours = _LearnedRemoval.apply(x, s, window, -2, reached_size(n, stride, window))
+    torch.testing.assert_close(ours, resample(x, matrix, -2), atol=1e-12, rtol=0)
+    by_bins = torch.autograd.grad((ours * g).sum(), (x, s))
+    torch.testing.assert_close(by_bins, by_matrix, atol=1e-10, rtol=1e-10)
 
 
 def test_gradients_agree_with_differences_away_from_the_corners_of_the_mask() -> None:

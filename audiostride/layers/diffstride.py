@@ -74,9 +74,11 @@ class DiffStrideNd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lengths = self.output_lengths(tuple(x.shape[dim] for dim in self.dims))
-        built_in = torch.compiler.is_compiling() and not self.frozen
-        values = None if built_in else self._values  # a compiled graph would have them for good
-        return spectral_pool(x, self.current(), self.window, self.dims, lengths, values)
+        return spectral_pool(x, self.current(), self.window, self.dims, lengths, self.known_values())
+
+    def known_values(self) -> tuple[float, ...] | None:
+        """The strides that were read last as plain numbers; None where a compiled graph would keep them."""
+        return None if torch.compiler.is_compiling() and not self.frozen else self._values
 
     def freeze_(self, frozen: bool = True) -> Self:
         """Make the strides constants as they are now, or let them be learned again.

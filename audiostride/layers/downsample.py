@@ -85,8 +85,9 @@ class Downsample(nn.Module):
         (length,) = self.pool.output_lengths((n,))
         if not self._fusing_pays(n, length):
             return self.pool(conv(x))
-        (stride,) = self.pool.current()
-        return convolve_and_resample(x, conv.weight, conv.bias, stride, self.pool.window, self.dim, length)
+        (stride,), (value,) = self.pool.current(), self.pool.known_values() or (None,)
+        window = self.pool.window
+        return convolve_and_resample(x, conv.weight, conv.bias, stride, window, self.dim, length, value)
 
     def is_fused(self, n: int) -> bool:
         """Whether an axis of n samples is resampled before channels are mixed: the same, but cheaper."""

@@ -161,11 +161,8 @@ def resampling_matrix(
 def _bin_weights(
     n: int, m: int, bins: Tensor, stride: float | Tensor, smoothness: float | Window, dtype: torch.dtype
 ) -> Tensor:
-    """Mask times multiplicity: every bin stands for ±f, save DC and an uncropped Nyquist bin."""
-    once = bins == 0
-    if m == n and n % 2 == 0:
-        once = once | (bins == n // 2)
-    multiplicity = torch.where(once, 1.0, 2.0).to(dtype)
+    """Mask times multiplicity."""
+    multiplicity = _multiplicity(n, m, bins, dtype)
     window = as_window(smoothness)
     if window.smoothness == 0:
         return multiplicity
@@ -175,6 +172,14 @@ def _bin_weights(
     used = stride + (stride.detach().clamp(min=lowest) - stride.detach())
     stop, width = window.edges(n, used, m)
     return multiplicity * cutoff_mask(bins.to(dtype), stop - width, width)
+
+
+def _multiplicity(n: int, m: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
+    """Every bin stands for ±f, save DC and an uncropped Nyquist bin."""
+    once = bins == 0
+    if m == n and n % 2 == 0:
+        once = once | (bins == n // 2)
+    return torch.where(once, 1.0, 2.0).to(dtype)
 
 
 def fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
@@ -281,6 +286,37 @@ class _LearnedResample(torch.autograd.Function):
         return of_x, of_stride, None, None, None, None
 
 
+class _LearnedRemoval(torch.autograd.Function):
+    """`_LearnedResample` for an output as long as the input, where the window reaches few bins.
+
+    What it removes is then less than what it keeps: y = x − Σ_f (1 − mask(f)) · multiplicity(f) / n · X(f),
+    over the highest bins; the stride's gradient takes the same coefficients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stride: Tensor, window: Window, dim: int, count: int) -> Tensor:
+        n = x.shape[dim]
+        exact = torch.promote_types(x.dtype, torch.float32)
+        bins = torch.arange(n // 2 + 1 - count, n // 2 + 1, device=x.device)
+        table = fourier_table(n, bins, exact)
+        removed = _multiplicity(n, n, bins, exact) - _bin_weights(n, n, bins, stride, window, exact)
+        back = (table * removed.repeat(2) / n).to(x.dtype)
+        coefficients = resample(x, table.mT.to(x.dtype), dim)
+        slopes = _slopes(n, n, stride.to(exact), window, bins)
+        ctx.save_for_backward(table.to(x.dtype), back, coefficients, slopes)
+        ctx.dim = dim
+        return x - resample(coefficients, back, dim)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        table, back, coefficients, slopes = ctx.saved_tensors
+        of_coefficients = resample(gradient, table.mT, ctx.dim)
+        of_x = gradient - resample(of_coefficients, back, ctx.dim) if ctx.needs_input_grad[0] else None
+        products = coefficients.to(slopes.dtype) * of_coefficients
+        return of_x, _summed(products, ctx.dim) @ slopes.repeat(2), None, None, None
+
+
 def stride_gradient(
     coefficients: Tensor, gradient: Tensor, on_ramp: Tensor, slopes: Tensor, dim: int
 ) -> Tensor:
@@ -293,9 +329,19 @@ def stride_gradient(
         dim: the axis that is resampled.
     """
     table = fourier_table(gradient.shape[dim], on_ramp, slopes.dtype).mT.to(gradient.dtype)
-    products = coefficients.to(slopes.dtype) * resample(gradient, table, dim)
-    rest = [d for d in range(products.ndim) if d != dim % products.ndim]
-    return (products.sum(rest) if rest else products) @ slopes.repeat(2)
+    return _summed(coefficients.to(slopes.dtype) * resample(gradient, table, dim), dim) @ slopes.repeat(2)
+
+
+def _summed(x: Tensor, dim: int) -> Tensor:
+    """Over all axes but one."""
+    rest = [d for d in range(x.ndim) if d != dim % x.ndim]
+    return x.sum(rest) if rest else x
+
+
+def reached_size(n: int, stride: float, window: Window) -> int:
+    """How many bins of an axis that keeps its length the window changes: those from its ramp on."""
+    stop, width = window.edges(n, usable_stride(n, stride, window), n)
+    return n // 2 + 1 - max(0, math.ceil(stop - width - 1e-5 * stop))
 
 
 def ramp_size(n: int, m: int, stride: float | None, window: Window) -> int:
@@ -317,14 +363,25 @@ def ramp(n: int, m: int, stride: Tensor, window: Window, count: int) -> tuple[Te
 
     Of `count` bins from the first on, see `ramp_size`, those beyond the ramp have a slope of zero.
     """
+    begin, _ = _ramp_ends(n, m, stride, window)
+    bins = (begin.ceil().clamp(min=0) + torch.arange(count, device=stride.device)).long()
+    return bins, _slopes(n, m, stride, window, bins)
+
+
+def _slopes(n: int, m: int, stride: Tensor, window: Window, bins: Tensor) -> Tensor:
+    """By how much the output's part at each bin changes with the stride: 0 for those beyond the ramp."""
     used = stride.clamp(min=usable_stride(n, 1.0, window))
     (stop, width), (of_stop, of_width) = window.edges(n, used, m), window.rates(n, used)
-    begin = stop - width - 4 * torch.finfo(stop.dtype).eps * stop
-    bins = begin.ceil().clamp(min=0) + torch.arange(count, device=stride.device)
-    on_ramp = (bins < stop) & (bins <= m // 2)
-    once = (bins == 0) | ((2 * bins == n) & (m == n))
-    slopes = (of_stop * width - (stop - bins) * of_width) / width**2 * (2 - once.to(used.dtype)) / n
-    return bins.long(), torch.where(on_ramp, slopes, 0.0)
+    begin, end = _ramp_ends(n, m, stride, window)
+    on_ramp = (bins >= begin) & (bins < end) & (bins <= m // 2)
+    slopes = (of_stop * width - (stop - bins) * of_width) / width**2
+    return torch.where(on_ramp, slopes * _multiplicity(n, m, bins, used.dtype) / n, 0.0)
+
+
+def _ramp_ends(n: int, m: int, stride: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """Where the ramp begins, its corner included, and ends."""
+    stop, width = window.edges(n, stride.clamp(min=usable_stride(n, 1.0, window)), m)
+    return stop - width - 4 * torch.finfo(stop.dtype).eps * stop, stop
 
 
 def spectral_pool(
@@ -369,6 +426,10 @@ def spectral_pool(
         if window.smoothness == 0 and m == n:
             continue
         if isinstance(stride, Tensor) and stride.requires_grad and torch.is_grad_enabled():
+            reached = reached_size(n, value, window) if value is not None and m == n else n
+            if 4 * reached < n:
+                x = _LearnedRemoval.apply(x, stride, window, dim, reached)
+                continue
             x = _LearnedResample.apply(x, stride, window, dim, m, ramp_size(n, m, value, window))
             continue
         if isinstance(stride, Tensor):

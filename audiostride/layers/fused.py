@@ -45,6 +45,7 @@ def convolve_and_resample(
     smoothness: float | Window,
     dim: int,
     length: int,
+    value: float | None = None,
 ) -> Tensor:
     """Convolve an axis, with zeros beyond its edges, low-pass it and evaluate it at `length` points.
 
@@ -56,12 +57,15 @@ def convolve_and_resample(
         smoothness: width of the mask's ramp in DFT bins, ≥ 0, or a `Window`.
         dim: −2 or −1.
         length: see `output_length`.
+        value: the stride as a plain number where it is known, which spares memory and work.
     """
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if isinstance(stride, Tensor):
-        return _ConvolveAndResample.apply(x, weight, bias, stride, as_window(smoothness), dim, length)
+        window = as_window(smoothness)
+        bins = ramp_size(x.shape[dim], length, value, window)
+        return _ConvolveAndResample.apply(x, weight, bias, stride, window, dim, length, bins)
     matrix = fixed_matrix(
         x.shape[dim], stride, as_window(smoothness), length, x.dtype, x.device, weight.shape[dim]
     )
@@ -69,7 +73,7 @@ def convolve_and_resample(
 
 
 class _ConvolveAndResample(torch.autograd.Function):
-    """Keeps its input alone, as a convolution does, and resamples it again in the backward pass.
+    """Keeps its input resampled per tap, and the stride's coefficients.
 
     The stride's gradient as in `functional.spectral_pool`, from coefficients on the ramp; but of the input
     and of the gradient before the channels are mixed, so that it takes no more mixing.
@@ -85,48 +89,45 @@ class _ConvolveAndResample(torch.autograd.Function):
         window: Window,
         dim: int,
         length: int,
+        bins: int,
     ) -> Tensor:
         exact = torch.promote_types(x.dtype, torch.float32)
-        n = x.shape[dim]
+        n, taps = x.shape[dim], weight.shape[dim]
         matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=x.device)
-        matrix = matrix.to(x.dtype)
-        ctx.save_for_backward(x, weight, matrix, stride)
-        ctx.dim, ctx.window = dim, window
-        return _mix(_per_tap(x, matrix, weight, dim), weight, bias, dim)
+        matrix = tapped(matrix.to(x.dtype), taps)
+        on_ramp, slopes = ramp(n, length, stride.to(exact), window, bins)
+        before, after = (fourier_table(points, on_ramp, exact).mT.to(x.dtype) for points in (n, length))
+        ctx.dim, ctx.channels_last = dim, is_channels_last(x)
+        coefficients = _rows(resample(x, tapped(before, taps), dim), taps, dim, ctx.channels_last)
+        z = resample(x, matrix, dim)
+        ctx.save_for_backward(z, weight, matrix, coefficients, after, slopes)
+        return _mix(z, weight, bias, dim)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, weight, matrix, stride = ctx.saved_tensors
-        taps = weight.shape[ctx.dim]
-        z = _per_tap(x, matrix, weight, ctx.dim)
+        z, weight, matrix, coefficients, after, slopes = ctx.saved_tensors
+        dim, taps = ctx.dim, weight.shape[ctx.dim]
+        wants_x, _, wants_bias, wants_stride = ctx.needs_input_grad[:4]
         of_z, of_weight, of_bias = torch.ops.aten.convolution_backward(
             gradient,
             z,
             weight,
             [weight.shape[0]],
-            along(ctx.dim, taps, 1),
+            along(dim, taps, 1),
             [0, 0],
             [1, 1],
             False,
             [0, 0],
             1,
-            [ctx.needs_input_grad[0] or ctx.needs_input_grad[3], True, ctx.needs_input_grad[2]],
+            [wants_x or wants_stride, True, wants_bias],
         )
-        of_x = resample(of_z, tapped(matrix, taps).mT, ctx.dim) if ctx.needs_input_grad[0] else None
-        of_stride = _of_stride(ctx, of_z, x, taps, matrix, stride) if ctx.needs_input_grad[3] else None
-        return of_x, of_weight, of_bias, of_stride, None, None, None
-
-
-def _of_stride(ctx: Any, of_z: Tensor, x: Tensor, taps: int, matrix: Tensor, stride: Tensor) -> Tensor:
-    exact = torch.promote_types(x.dtype, torch.float32)
-    length, n = matrix.shape
-    bins, slopes = ramp(n, length, stride.to(exact), ctx.window, ramp_size(n, length, None, ctx.window))
-    before, after = (fourier_table(points, bins, exact).mT.to(x.dtype) for points in (n, length))
-    last = is_channels_last(x)
-    coefficients = _rows(resample(x, tapped(before, taps), ctx.dim), taps, ctx.dim, last)
-    products = coefficients.to(exact) * (after @ _rows(of_z, taps, ctx.dim, last))
-    return products.sum(-1).flatten(0, -2).sum(0) @ slopes.repeat(2)
+        of_x = resample(of_z, matrix.mT, dim) if wants_x else None
+        of_stride = None
+        if wants_stride:
+            products = coefficients.to(slopes.dtype) * (after @ _rows(of_z, taps, dim, ctx.channels_last))
+            of_stride = products.sum(-1).flatten(0, -2).sum(0) @ slopes.repeat(2)
+        return of_x, of_weight, of_bias, of_stride, None, None, None, None
 
 
 def _rows(z: Tensor, taps: int, dim: int, channels_last: bool) -> Tensor:
@@ -134,11 +135,6 @@ def _rows(z: Tensor, taps: int, dim: int, channels_last: bool) -> Tensor:
     if channels_last:
         z, dim = z.permute(0, 2, 3, 1), dim - 1
     return z.unflatten(dim, (-1, taps)).flatten(dim % z.ndim + 1)
-
-
-def _per_tap(x: Tensor, matrix: Tensor, weight: Tensor, dim: int) -> Tensor:
-    """x by every tap's matrix: (…, n, …) to (…, rows · taps, …)."""
-    return resample(x, tapped(matrix, weight.shape[dim]), dim)
 
 
 def _mix(z: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
