@@ -27,6 +27,8 @@ from audiostride.layers.functional import (
 # Measured: a product with a narrow matrix takes about twice the time per multiplication of a convolution, and
 # fusing has to win by more than what going over the taps again costs in the backward pass.
 _RESAMPLING, _GAIN = 2.0, 0.75
+# Times a layer's input that what it has resampled may take, to be kept instead.
+_MORE_MEMORY = 1.5
 
 
 def fusing_pays(n: int, length: int, taps: int, in_channels: int, out_channels: int) -> bool:
@@ -73,7 +75,8 @@ def convolve_and_resample(
 
 
 class _ConvolveAndResample(torch.autograd.Function):
-    """Keeps its input resampled per tap, and the stride's coefficients.
+    """Keeps its input resampled per tap, with the stride's coefficients; or where that takes much more memory
+    its input, as a convolution does, and resamples it again in the backward pass.
 
     The stride's gradient as in `functional.spectral_pool`, from coefficients on the ramp; but of the input
     and of the gradient before the channels are mixed, so that it takes no more mixing.
@@ -97,17 +100,24 @@ class _ConvolveAndResample(torch.autograd.Function):
         matrix = tapped(matrix.to(x.dtype), taps)
         on_ramp, slopes = ramp(n, length, stride.to(exact), window, bins)
         before, after = (fourier_table(points, on_ramp, exact).mT.to(x.dtype) for points in (n, length))
-        ctx.dim, ctx.channels_last = dim, is_channels_last(x)
-        coefficients = _rows(resample(x, tapped(before, taps), dim), taps, dim, ctx.channels_last)
+        before = tapped(before, taps)
         z = resample(x, matrix, dim)
-        ctx.save_for_backward(z, weight, matrix, coefficients, after, slopes)
+        ctx.dim, ctx.channels_last = dim, is_channels_last(x)
+        ctx.resampled = taps * length <= _MORE_MEMORY * n
+        kept = (z, resample(x, before, dim)) if ctx.resampled else (x, before)
+        ctx.save_for_backward(*kept, weight, matrix, after, slopes)
         return _mix(z, weight, bias, dim)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        z, weight, matrix, coefficients, after, slopes = ctx.saved_tensors
+        *kept, weight, matrix, after, slopes = ctx.saved_tensors
         dim, taps = ctx.dim, weight.shape[ctx.dim]
+        if ctx.resampled:
+            z, coefficients = kept
+        else:
+            x, before = kept
+            z, coefficients = resample(x, matrix, dim), resample(x, before, dim)
         wants_x, _, wants_bias, wants_stride = ctx.needs_input_grad[:4]
         of_z, of_weight, of_bias = torch.ops.aten.convolution_backward(
             gradient,
@@ -125,7 +135,8 @@ class _ConvolveAndResample(torch.autograd.Function):
         of_x = resample(of_z, matrix.mT, dim) if wants_x else None
         of_stride = None
         if wants_stride:
-            products = coefficients.to(slopes.dtype) * (after @ _rows(of_z, taps, dim, ctx.channels_last))
+            ours, theirs = (_rows(part, taps, dim, ctx.channels_last) for part in (coefficients, of_z))
+            products = ours.to(slopes.dtype) * (after @ theirs)
             of_stride = products.sum(-1).flatten(0, -2).sum(0) @ slopes.repeat(2)
         return of_x, of_weight, of_bias, of_stride, None, None, None, None
 
