@@ -183,6 +183,9 @@ class TrainingSettings:
     """Weight of each task's loss; 1 for those not named."""
     complexity: float = 0.0
     """Weight λ of the cost regulariser J (paper eq. 6), which makes strides grow."""
+    smoothness_from: float | None = None
+    """Smoothness to begin with, which narrows to model.smoothness over the first half of the steps: a wide
+    ramp shows the strides where to go, a narrow one costs less."""
     freeze_strides_after: int | None = None
     """Step after which the strides stay as they are, and maps keep their sizes; by default they never do."""
     compile: bool = False
@@ -199,6 +202,13 @@ class TrainingSettings:
             _check(f"training.{name}", getattr(self, name), 0)
         if self.stride_learning_rate is not None:
             _check("training.stride_learning_rate", self.stride_learning_rate, 0)
+        if self.smoothness_from is not None:
+            _check("training.smoothness_from", self.smoothness_from, 0)
+            if self.compile:
+                raise ValueError(
+                    "training.smoothness_from changes the network at each step, which cannot be compiled: "
+                    "leave it or training.compile out"
+                )
         if self.freeze_strides_after is not None:
             _check("training.freeze_strides_after", self.freeze_strides_after, 0)
         for task, weight in self.task_weights.items():
@@ -217,6 +227,14 @@ class Recipe:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     trainer: dict[str, Any] = field(default_factory=dict)
     """Arguments of Lightning's Trainer, for instance --trainer.devices 2."""
+
+    def __post_init__(self) -> None:
+        begins = self.training.smoothness_from
+        if self.model.ramp == "relative" and begins is not None and begins > 1:
+            raise ValueError(
+                f"training.smoothness_from is a share of the output's length where model.ramp is relative, "
+                f"but is {begins:g}: give it another value, or null"
+            )
 
 
 @dataclass

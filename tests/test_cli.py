@@ -163,6 +163,14 @@ def test_words_of_yaml_1_1_are_words_and_numbers_are_numbers() -> None:
         ("data: {holdout: 0.7}", "data.holdout must be from 0 to 0.5, but is 0.7"),
         ("data: {corpus: []}", "data.corpus names no corpus"),
         (
+            "training: {smoothness_from: 4, compile: true}",
+            "training.smoothness_from changes the network at each step, which cannot be compiled: leave it or",
+        ),
+        (
+            "{model: {ramp: relative, smoothness: 0.2}, training: {smoothness_from: 4}}",
+            "training.smoothness_from is a share of the output's length where model.ramp is relative, but is 4",
+        ),
+        (
             "training: {task_weights: {a: -1}}",
             "training.task_weights of a must be a finite number, at least 0",
         ),

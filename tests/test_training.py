@@ -22,6 +22,7 @@ from audiostride.data.store import Store
 from audiostride.data.windows import EvaluationWindows, select
 from audiostride.errors import UserError
 from audiostride.layers import complexity
+from audiostride.models.classifier import read_checkpoint
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.recipe import read_config
 from audiostride.settings import DataSettings, ModelSettings, TrainingSettings
@@ -227,6 +228,32 @@ def test_compiling_without_a_compiler_is_told_in_a_sentence(
     with pytest.raises(UserError, match=r"training.compile needs a C\+\+ compiler on a CPU: install one"):
         train(replace(tiny(store, compile=True), trainer={"accelerator": "cpu"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_ramps_narrow_over_the_first_half_of_the_steps(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, steps=8, smoothness_from=4.0, learning_rate=0.0, stride_learning_rate=0.0)
+    recipe.model = replace(recipe.model, smoothness=1.0)
+    train(replace(recipe, trainer={"max_epochs": 1}), tmp_path / "begun")
+    early = load(tmp_path / "begun", "last").trunk
+    assert early.window.smoothness == 3.25  # in the second of four steps
+    assert early.sizes(100, 64)[1] == (56, 38)
+    train(recipe, tmp_path / "run")
+    for checkpoint in ("best", "last"):
+        trunk = load(tmp_path / "run", checkpoint).trunk
+        assert trunk.window.smoothness == 1.0
+        assert trunk.sizes(100, 64)[1] == (52, 34)
+    assert read_checkpoint(tmp_path / "run/checkpoints/best.ckpt")["global_step"] > 4
+    train(recipe, tmp_path / "begun", resume=True)
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "begun"))
+
+
+def test_ramps_stay_where_there_is_nothing_to_narrow(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, smoothness_from=2.0)
+    train(recipe, tmp_path / "narrow")
+    assert load(tmp_path / "narrow", "last").trunk.window.smoothness == 4.0
+    recipe.model = replace(recipe.model, downsampling="spectral")
+    train(recipe, tmp_path / "spectral")
+    assert load(tmp_path / "spectral", "last").trunk.window.smoothness == 0.0
 
 
 class _Reads(TorchDispatchMode):

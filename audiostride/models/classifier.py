@@ -75,7 +75,10 @@ class Classifier(nn.Module):
 
     def configuration(self) -> dict[str, Any]:
         """What the constructor needs to build this model again, as plain values."""
-        return {"labels": self.labels, "settings": asdict(self.settings)}
+        settings = asdict(self.settings)
+        if self.trunk.downsampling == "diffstride":
+            settings["smoothness"] = self.trunk.window.smoothness  # which training may have begun wider
+        return {"labels": self.labels, "settings": settings}
 
 
 def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Classifier:

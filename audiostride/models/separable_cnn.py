@@ -1,13 +1,13 @@
 """The separable network of Tagliasacchi et al. 2019, with a choice of downsampling."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from audiostride.layers.diffstride import project_
+from audiostride.layers.diffstride import DiffStride1d, project_
 from audiostride.layers.downsample import Downsample, Downsampling
 from audiostride.layers.functional import Ramp, Window
 
@@ -104,6 +104,13 @@ class SeparableCNN(nn.Module):
     def strides(self) -> list[Tensor]:
         """Of each block, (time, frequency) as they are now: a tensor (2,), differentiable if learned."""
         return [block.strides() for block in self.separable_blocks()]
+
+    def set_smoothness_(self, smoothness: float) -> None:
+        """Give the windows of all DiffStride layers another ramp."""
+        self.window = replace(self.window, smoothness=smoothness)
+        for module in self.modules():
+            if isinstance(module, DiffStride1d):
+                module.window = self.window
 
     def sizes(self, time: int, mel: int) -> list[tuple[int, int]]:
         """(time, frequency) of the feature map at the input and after each block."""

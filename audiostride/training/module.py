@@ -20,6 +20,9 @@ from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.models.classifier import Classifier
 from audiostride.settings import AugmentationSettings, TrainingSettings
 
+# Share of the steps over which ramps narrow from training.smoothness_from to model.smoothness.
+_NARROWING = 0.5
+
 
 class RecordingLogits:
     """Sums the logits of windows over the recordings that they were cut from."""
@@ -103,12 +106,22 @@ class ClassifierTraining(LightningModule):
         self.outcomes: dict[str, Tensor] = {}
         self.latest: dict[str, Tensor] = {}
         self.frozen = False
+        self.wider = 0.0  # of the way from the final ramp to the first one
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self._narrow()
         after = self.settings.freeze_strides_after
         if after is not None and self.trainer.global_step >= after and not self.frozen:
             self.frozen = True
             freeze_(self.classifier)
+
+    def _narrow(self) -> None:
+        begins, ends = self.settings.smoothness_from, self.classifier.settings.smoothness
+        trunk = self.classifier.trunk
+        if begins is None or trunk.downsampling != "diffstride" or not begins > ends > 0:
+            return
+        self.wider = max(0.0, 1 - self.trainer.global_step / (_NARROWING * self.settings.steps))
+        trunk.set_smoothness_(ends + (begins - ends) * self.wider)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         draws = batch.get("draws", {})
@@ -209,7 +222,12 @@ class ClassifierTraining(LightningModule):
             for name, value in _scores(logits, labels).items():
                 self.log(f"{split}/{name}/{task}", value)
             self.outcomes[task] = torch.stack([labels, logits.argmax(1)], 1)
-        self.log(f"{split}/accuracy", torch.stack(accuracies).mean())
+        accuracy = torch.stack(accuracies).mean()
+        self.log(f"{split}/accuracy", accuracy)
+        if (
+            split == "valid"
+        ):  # a model with wider ramps than asked for is no choice where there is one without
+            self.log("valid/choice", accuracy - float(self.wider > 0))
         self.log(f"{split}/loss", torch.stack(losses).sum())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -232,7 +232,7 @@ def _refused(error: Exception) -> UserError:
 
 def _callbacks(run: Path, log_every: int, validates: bool) -> list[Callback]:
     last = KeepCheckpoint(run, "last")
-    best = KeepCheckpoint(run, "best", monitor="valid/accuracy" if validates else None)
+    best = KeepCheckpoint(run, "best", monitor="valid/choice" if validates else None)
     return [Progress(), StopWhenDiverged(), StrideLog(log_every), MetricsLog(run), Pictures(), last, best]
 
 
