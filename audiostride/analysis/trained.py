@@ -105,6 +105,8 @@ def titles(runs: Sequence[TrainedRun]) -> list[str]:
 
 def _plain(value: Any) -> str:
     """(2.0, 3.0) as 2×3, nothing longer than it need be."""
+    if value is None:
+        return "default"
     if isinstance(value, list | tuple):
         paired = len(value) == 2 and all(isinstance(item, int | float) for item in value)
         return ("×" if paired else " ").join(map(_plain, value))
