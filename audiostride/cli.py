@@ -197,7 +197,7 @@ def strides(arguments: Sequence[str]) -> None:
     parser = _parser("strides", strides.__doc__)
     parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, or checkpoint files.")
     parser.add_argument(
-        "--frames", type=int, default=100, help="Frames of the spectrogram, 100 to the second."
+        "--frames", type=int, help="Of the spectrogram, 100 to the second. (default: the run's own windows)"
     )
     parser.add_argument(
         "--around", type=float, default=1000.0, help="Frequency in Hz at which cycles per octave are told."
@@ -217,7 +217,7 @@ def strides(arguments: Sequence[str]) -> None:
     parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the runs.")
     _add_format(parser)
     args = _parse(parser, arguments)
-    if args.frames < 1:
+    if args.frames is not None and args.frames < 1:
         raise UserError(f"--frames must be at least 1, but is {args.frames}")
     _check_runs(args.runs)
     if args.listen is not None:
@@ -231,7 +231,7 @@ def strides(arguments: Sequence[str]) -> None:
     for note in notes:
         _tell(f"note: {note}")
     try:
-        tables = [stride_table(run.classifier, args.frames, args.around) for run in runs]
+        tables = [stride_table(run.classifier, args.frames or run.frames, args.around) for run in runs]
     except ValueError as error:
         raise UserError(f"--around: {error}") from error
     names = [run.tasks for run in runs] if args.group == "task" else titles(runs)
@@ -257,12 +257,12 @@ def _plot_strides(args: Namespace, runs: "Sequence[TrainedRun]", names: Sequence
     """Pictures of the runs, and what one of them leaves of a sound, into the folder of --plot."""
     from audiostride.analysis.plots import pictures, save
 
-    folder, files = Path(args.plot), []
+    folder, files, frames = Path(args.plot), [], args.frames or runs[0].frames
     if args.listen is not None:
         from audiostride.analysis.listen import listen
 
-        files = listen(runs[0], Path(args.listen), folder, frames=args.frames)
-    files = save(pictures(runs, names, args.frames), folder) + files
+        files = listen(runs[0], Path(args.listen), folder, frames=frames)
+    files = save(pictures(runs, names, frames), folder) + files
     _tell(f"{folder}: {', '.join(file.name for file in files)}")
 
 
@@ -303,9 +303,10 @@ def summary(arguments: Sequence[str]) -> None:
         args = _parse(parser, arguments)
         checkpoint_path(Path(args.run))
 
-        from audiostride.models.classifier import load
+        from audiostride.analysis.trained import open_run
 
-        trunk, window_s = load(args.run).trunk, 1.0  # a checkpoint alone does not tell
+        run = open_run(args.run)
+        trunk, frames = run.classifier.trunk, run.frames
     else:
         parser = recipes.parser(
             prog="audiostride summary",
@@ -319,11 +320,11 @@ def summary(arguments: Sequence[str]) -> None:
 
         from audiostride.models.separable_cnn import SeparableCNN
 
-        trunk, window_s = SeparableCNN(**asdict(chosen.model)), chosen.data.window_s
+        trunk, frames = SeparableCNN(**asdict(chosen.model)), round(100 * chosen.data.window_s)
 
     from audiostride.analysis.summary import summary as rows_of
 
-    _print(rows_of(trunk, round(100 * window_s)), args.format)
+    _print(rows_of(trunk, frames), args.format)
 
 
 def demo(arguments: Sequence[str]) -> None:

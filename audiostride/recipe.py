@@ -161,6 +161,10 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     return {f"{group}.{name}": value for group, named in groups for name, value in named.items()}
 
 
+# What a run may go on with another of. Corpora are compared by what they hold, not by where they lie.
+FREE = ("trainer.", "data.corpus", "data.workers")
+
+
 def changed(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
     """The settings in which two recipes differ, by name, with the value of each."""
     was, is_now = flat(before), flat(now)

@@ -185,9 +185,10 @@ class TrainingSettings:
     """Weight λ of the cost regulariser J (paper eq. 6), which makes strides grow."""
     smoothness_from: float | None = None
     """Smoothness to begin with, which narrows to model.smoothness over the first half of the steps: a wide
-    ramp shows the strides where to go, a narrow one costs less."""
+    ramp shows the strides where to go, a narrow one costs less. Of no effect unless it is the larger one."""
     freeze_strides_after: int | None = None
-    """Step after which the strides stay as they are, and maps keep their sizes; by default they never do."""
+    """Step after which the strides stay as they are, and maps keep their sizes (once ramps have narrowed); by
+    default they never do."""
     compile: bool = False
     """Compile the network (torch.compile): slow first steps, then quicker ones on a GPU."""
     validate_every: int = 2000

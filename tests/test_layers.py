@@ -332,9 +332,11 @@ def test_frozen_strides_do_not_break_a_compiled_graph() -> None:
     assert torch._dynamo.explain(network)(x).graph_break_count > 0
     freeze_(network)
     assert torch._dynamo.explain(network)(x).graph_break_count == 0
-    compiled = torch.compile(network.eval(), backend="aot_eager")
-    for frames in (40, 33, 27):
-        torch.testing.assert_close(compiled(x[:, :, :frames]), network(x[:, :, :frames]))
+    for module in (network.eval(), nn.Sequential(nn.Conv2d(1, 4, 3), DiffStride2d((2.0, 1.5)))):
+        freeze_(module)
+        compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+        for frames in (40, 33, 27):
+            torch.testing.assert_close(compiled(x[:, :, :frames]), module(x[:, :, :frames]))
 
 
 def test_frozen_strides_follow_a_loaded_state() -> None:
@@ -343,3 +345,43 @@ def test_frozen_strides_follow_a_loaded_state() -> None:
     layer.load_state_dict(other.state_dict())
     x = torch.randn(1, 1, 40, 40)
     torch.testing.assert_close(layer(x), other(x))
+
+
+def test_nothing_moves_frozen_strides() -> None:
+    layer = DiffStride1d(2.0)
+    x = noise(2, 40)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none=False)
+        layer(x).square().sum().backward()
+        optimizer.step()
+    before, learned = layer.freeze_()(x), layer.stride.clone()
+    layer.stride.grad = torch.zeros_like(layer.stride)  # by which momentum goes on
+    optimizer.step()
+    assert layer.stride != learned
+    assert "stride=" in repr(layer)
+    assert torch.equal(layer.eval()(x), before)
+    layer.project_()
+    assert torch.equal(layer.stride, learned)
+
+
+@pytest.mark.parametrize("stride", [1.02, 2.3])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_takes_inputs_that_need_a_gradient_in_float32(stride: float, dtype: torch.dtype) -> None:
+    x, layer = noise(2, 3, 64).requires_grad_(), DiffStride1d(stride, 2.0)
+    with torch.autocast("cpu", dtype):
+        y = layer(x)
+    assert y.dtype == dtype
+    y.float().square().sum().backward()
+    assert x.grad is not None
+    assert layer.stride.grad is not None
+    with torch.autocast("cpu", dtype):
+        assert layer.double()(x.double()).dtype == torch.float64
+
+
+def test_a_network_reads_each_stride_once_per_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading waits for a GPU."""
+    network, reads = SeparableCNN((4, 64), ((2, 2), (1.5, 2)), smoothness=1.0), []
+    monkeypatch.setattr(DiffStride1d, "_read", lambda self: reads.append(self))
+    network(noise(2, 1, 40, 30)).sum().backward()
+    assert len(reads) == 4

@@ -379,7 +379,7 @@ def test_bad_studies_are_told_in_a_sentence(study: str, sentence: str, home: Pat
             1,
             "a study trains on one device, not on 2: add --trainer.devices 1 and start it once per device",
         ),
-        (("s.yaml", "--summary"), 1, "s.yaml has no run that is done"),
+        (("s.yaml", "--summary"), 1, "s.yaml has nothing to show yet: train it"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(
@@ -737,3 +737,12 @@ def test_networks_are_measured_on_demand_and_drawn_against_their_time(
     assert times.get_xlabel() == "milliseconds of a training step, 32 windows"
     (drawn,) = times.containers
     assert sorted(drawn[0].get_xdata()) == sorted(row["training_ms"] for row in rows)
+
+
+def test_circumstances_of_a_finished_run_may_differ(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(runs, {name: {"a": 50.0} for name in NAMES})
+    options = ("--trainer.devices", "1", "--data.workers", "1")
+    assert main(["study", "s.yaml", "--summary", "--format", "json", *options]) == 0
+    out, err = capsys.readouterr()
+    assert [row["runs"] for row in json.loads(out)["Accuracy"]] == [2, 2]
+    assert err == ""

@@ -12,6 +12,7 @@ from two_tasks import recipe
 
 from audiostride.analysis.cutoffs import cutoffs
 from audiostride.data.store import Store
+from audiostride.layers.functional import Window
 from audiostride.training import tensorboard
 from audiostride.training.run import train
 
@@ -31,6 +32,16 @@ def test_cutoffs_follow_the_strides(store: Store, tmp_path: Path) -> None:
         assert [event.step for event in bands] == [2, 4, 6]
         for stride, band in zip(strides, bands, strict=True):
             assert band.value == pytest.approx(cutoffs(n, stride.value, 4.0, rate).pass_band, rel=1e-5)
+
+
+def test_cutoffs_are_those_of_the_windows_that_the_network_sees(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, steps=2)
+    recipe.data.window_s, recipe.model.ramp = 0.5, "inside"
+    train(recipe, tmp_path / "run")
+    log = events(tmp_path / "run")
+    (stride,), (band,) = (log.Scalars(f"{what}/block1/time") for what in ("stride", "cutoff"))
+    window = Window(4.0, "inside")
+    assert band.value == pytest.approx(cutoffs(50, stride.value, window, 100.0).pass_band, rel=1e-5)
 
 
 def test_pictures_are_drawn_at_the_end_of_a_short_run(sounds: Store, tmp_path: Path) -> None:
@@ -82,10 +93,15 @@ def test_a_picture_that_fails_does_not_end_a_run(
     def fails(*args: Any) -> None:
         raise RuntimeError("no room on the wall")
 
-    monkeypatch.setattr(tensorboard, "draw_windows", fails)
+    monkeypatch.setattr(tensorboard.Pictures, "_draw", lambda *args: None)
+    train(tiny(store), tmp_path / "without")
+    monkeypatch.undo()
+    monkeypatch.setattr(tensorboard, "_SHARE", np.inf)  # at every validation
+    monkeypatch.setattr(tensorboard, "spectrograms", fails)
     with pytest.warns(UserWarning, match="no pictures for TensorBoard: no room on the wall"):
         train(tiny(store), tmp_path / "run")
     assert metrics(tmp_path / "run")[-1]["step"] == 6
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "without"))
 
 
 def test_settings_are_in_the_table_of_hyperparameters(store: Store, tmp_path: Path) -> None:

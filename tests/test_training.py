@@ -245,6 +245,11 @@ def test_ramps_narrow_over_the_first_half_of_the_steps(store: Store, tmp_path: P
     assert read_checkpoint(tmp_path / "run/checkpoints/best.ckpt")["global_step"] > 4
     train(recipe, tmp_path / "begun", resume=True)
     assert_same(weights(tmp_path / "run"), weights(tmp_path / "begun"))
+    longer = replace(recipe, training=replace(recipe.training, steps=20))
+    with pytest.raises(
+        UserError, match=r"begun with training\.steps 8, not 20"
+    ):  # the ramp would widen again
+        train(longer, tmp_path / "run", resume=True)
 
 
 def test_ramps_stay_where_there_is_nothing_to_narrow(store: Store, tmp_path: Path) -> None:

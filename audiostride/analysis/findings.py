@@ -71,7 +71,7 @@ class Findings:
 
     @property
     def frames(self) -> int:
-        return round(100 * self.run.recipe.data.window_s)
+        return self.run.frames
 
     @property
     def strides(self) -> Rows:

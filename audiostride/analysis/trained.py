@@ -35,8 +35,9 @@ class TrainedRun:
         return ", ".join(self.classifier.labels)
 
     @property
-    def learns_strides(self) -> bool:
-        return self.classifier.trunk.downsampling == "diffstride"
+    def frames(self) -> int:
+        """Of the windows that the network sees, 100 to the second."""
+        return round(100 * self.recipe.data.window_s)
 
 
 def open_run(name: str, checkpoint: str = "best") -> TrainedRun:

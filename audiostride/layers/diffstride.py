@@ -87,7 +87,7 @@ class DiffStrideNd(nn.Module):
         are not frozen for good: a state dict does not hold it.
         """
         self._read()
-        self.frozen = frozen
+        self.frozen, self.stride.grad = frozen, None
         return self
 
     def current(self) -> Tensor | tuple[float, ...]:
@@ -125,7 +125,8 @@ class DiffStrideNd(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """As every module's; `eval()` also reads the strides that an export then has."""
-        self._read()
+        if not self.frozen:
+            self._read()
         return super().train(mode)
 
     @torch.no_grad()
@@ -134,13 +135,17 @@ class DiffStrideNd(nn.Module):
 
         N is the largest size that the axis has had so far; it bounds the strides here, never an output.
         """
+        if self.frozen:  # an optimiser's momentum may have moved them
+            self.stride.copy_(self.stride.new_tensor(self._values[: len(self.stride)]))
+            return
         sizes = [min((n for n in self._largest if n > 1), default=0)] if self.shared else self._largest
         for index, n in enumerate(sizes):
             below = n * (1 - torch.finfo(self.stride.dtype).eps) if n > 1 else None
             self.stride[index].clamp_(1, below)
 
     def extra_repr(self) -> str:
-        self._read()
+        if not self.frozen:
+            self._read()
         strides = ", ".join(f"{s:.4g}" for s in (self._values[:1] if self.shared else self._values))
         window = f"smoothness={self.smoothness:g}"
         if self.window.ramp != "outside":

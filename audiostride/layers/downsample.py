@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.diffstride import DiffStride1d, one_per_axis
-from audiostride.layers.functional import Ramp, output_length
+from audiostride.layers.functional import Ramp, output_length, spectral_pool
 from audiostride.layers.fused import along, convolve_and_resample, fusing_pays
 from audiostride.layers.spectral_pool import SpectralPool1d
 
@@ -83,10 +83,10 @@ class Downsample(nn.Module):
             return self.pool(self.conv(x))
         n, conv = x.shape[self.dim], self.conv
         (length,) = self.pool.output_lengths((n,))
-        if not self._fusing_pays(n, length):
-            return self.pool(conv(x))
-        (stride,), (value,) = self.pool.current(), self.pool.known_values() or (None,)
-        window = self.pool.window
+        window, strides, values = self.pool.window, self.pool.current(), self.pool.known_values()
+        if not self._fusing_pays(n, length):  # as self.pool would, which would read the stride again
+            return spectral_pool(conv(x), strides, window, (self.dim,), (length,), values)
+        (stride,), (value,) = strides, values or (None,)
         return convolve_and_resample(x, conv.weight, conv.bias, stride, window, self.dim, length, value)
 
     def is_fused(self, n: int) -> bool:

@@ -189,6 +189,13 @@ def fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
+def as_autocast(x: Tensor) -> Tensor:
+    """In the type that autocast, where it is on, has for a matrix product."""
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(x.device.type))
+    return x
+
+
 def resample(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
     """Apply an (M, n) matrix along one axis: (…, n, …) to (…, M, …), in the memory format of x."""
     if dim in (-2, -1) and is_channels_last(x):
@@ -409,6 +416,7 @@ def spectral_pool(
     """
     if not x.is_floating_point():
         raise ValueError(f"only real floating-point tensors can be pooled, but got {x.dtype}")
+    x = as_autocast(x)
     window = as_window(smoothness)
     dims = range(-len(strides), 0) if dims is None else dims
     if lengths is None:
@@ -419,7 +427,7 @@ def spectral_pool(
     # The axis that shrinks most goes first, so that the others have less to do.
     known: Sequence[float | None] = values if values is not None else [None] * len(lengths)
     axes = list(zip(dims, strides, lengths, known, strict=True))
-    if len(axes) > 1:  # compiled graphs cannot sort by lengths that change
+    if not torch.compiler.is_compiling():  # a compiled graph cannot sort by lengths that change
         axes.sort(key=lambda axis: axis[2] / max(1, x.shape[axis[0]]))
     for dim, stride, m, value in axes:
         n = x.shape[dim]

@@ -13,6 +13,7 @@ from torch.nn.functional import conv2d
 
 from audiostride.layers.functional import (
     Window,
+    as_autocast,
     as_window,
     fixed_matrix,
     fourier_table,
@@ -61,9 +62,7 @@ def convolve_and_resample(
         length: see `output_length`.
         value: the stride as a plain number where it is known, which spares memory and work.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    x, weight, bias = as_autocast(x), as_autocast(weight), None if bias is None else as_autocast(bias)
     if isinstance(stride, Tensor):
         window = as_window(smoothness)
         bins = ramp_size(x.shape[dim], length, value, window)

@@ -51,13 +51,14 @@ class Table:
     """Of an axis these values only."""
     layers: list[int] | None = None
     """Strides of these layers only, counted from 1."""
-    frames: int = 100
-    """Length of the spectrogram that the cut-offs are told for, 100 to the second."""
+    frames: int | None = None
+    """Length of the spectrogram that the cut-offs are told for, 100 to the second; by default that
+    of the runs' windows."""
 
     def __post_init__(self) -> None:
         self.title = self.title or {"accuracy": "Accuracy", "strides": "Learned strides"}[self.show]
         self.where = {axis: [_name(value) for value in values] for axis, values in self.where.items()}
-        if self.frames < 1:
+        if self.frames is not None and self.frames < 1:
             raise ValueError(f"frames must be at least 1, but is {self.frames}")
 
     def takes(self, run: "Run") -> bool:

@@ -57,7 +57,7 @@ def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, 
             _tell(f"note: nothing to show in the table {table.title}; left out")
     if not made:
         raise UserError(
-            f"{study.file} has no run that is done: train it with audiostride study, then ask again"
+            f"{study.file} has nothing to show yet: train it with audiostride study, or see the notes above"
         )
     return made
 
@@ -172,7 +172,10 @@ def _strides(groups: Groups, table: Table) -> Rows:
     """A row per group, layer and axis, see `stride_table`."""
     result = []
     for values, runs in groups:
-        trained = [("", stride_table(load(run.folder), table.frames)) for run in runs]
+        trained = [
+            ("", stride_table(load(run.folder), table.frames or round(100 * run.recipe.data.window_s)))
+            for run in runs
+        ]
         rows = [row for row in grouped(trained) if table.layers is None or row["layer"] in table.layers]
         result += [_joined(values, {name: row[name] for name in row if name != "group"}) for row in rows]
     return result

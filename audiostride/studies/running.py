@@ -95,10 +95,11 @@ def steps_done(run: Run) -> int:
     step = read_checkpoint(last)["global_step"]
     if step >= run.steps:
         for name, (before, now) in recipes.changed(recipes.read_config(run.folder), run.recipe).items():
-            raise UserError(
-                f"{run.folder} was trained with {name} {before}, not {now}: move it away, or choose another "
-                "folder with --out"
-            )
+            if not name.startswith(recipes.FREE):
+                raise UserError(
+                    f"{run.folder} was trained with {name} {before}, not {now}: move it away, or choose "
+                    "another folder with --out"
+                )
     return step
 
 

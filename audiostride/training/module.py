@@ -120,7 +120,8 @@ class ClassifierTraining(LightningModule):
         trunk = self.classifier.trunk
         if begins is None or trunk.downsampling != "diffstride" or not begins > ends > 0:
             return
-        self.wider = max(0.0, 1 - self.trainer.global_step / (_NARROWING * self.settings.steps))
+        done, until = self.trainer.global_step, round(_NARROWING * self.settings.steps)
+        self.wider = max(0.0, 1 - done / until) if until else 0.0
         trunk.set_smoothness_(ends + (begins - ends) * self.wider)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -224,9 +225,8 @@ class ClassifierTraining(LightningModule):
             self.outcomes[task] = torch.stack([labels, logits.argmax(1)], 1)
         accuracy = torch.stack(accuracies).mean()
         self.log(f"{split}/accuracy", accuracy)
-        if (
-            split == "valid"
-        ):  # a model with wider ramps than asked for is no choice where there is one without
+        if split == "valid":
+            # A model with wider ramps than asked for is no choice where there is one without.
             self.log("valid/choice", accuracy - float(self.wider > 0))
         self.log(f"{split}/loss", torch.stack(losses).sum())
 

@@ -24,7 +24,7 @@ from audiostride.data.module import WindowsModule, check_tasks
 from audiostride.data.windows import known_labels
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint
-from audiostride.recipe import changed, read_config
+from audiostride.recipe import FREE, changed, read_config
 from audiostride.runs import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
 from audiostride.settings import Recipe
 from audiostride.training.callbacks import (
@@ -52,10 +52,6 @@ _OWNED = {
     "plugins": None,
     "num_sanity_val_steps": None,
 }
-
-
-# What a run may be resumed with another of. Corpora are compared by what they hold, not by where they lie.
-_FREE = ("trainer.", "data.corpus", "data.workers")
 
 
 class InterruptionError(UserError):
@@ -238,8 +234,9 @@ def _callbacks(run: Path, log_every: int, validates: bool) -> list[Callback]:
 
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     checkpoint = checkpoint_path(run, "last")
-    # A constant schedule has no end to move.
-    free = (*_FREE, "training.steps") if recipe.training.schedule == "constant" else _FREE
+    # Without a schedule or a ramp that narrows there is no end to move.
+    endless = recipe.training.schedule == "constant" and recipe.training.smoothness_from is None
+    free = (*FREE, "training.steps") if endless else FREE
     for name, (before, now) in changed(read_config(run), recipe).items():
         if not name.startswith(free):
             raise UserError(

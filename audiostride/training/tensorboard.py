@@ -67,7 +67,7 @@ class StrideLog(Callback):
         self.logged = step
         assert isinstance(pl_module, ClassifierTraining)
         scalars = {}
-        for row in stride_table(pl_module.classifier):
+        for row in stride_table(pl_module.classifier, _frames(trainer)):
             where = f"block{row['layer']}/{row['axis']}"
             scalars[f"stride/{where}"] = row["stride"]
             if row["pass_band"] is not None:
@@ -113,24 +113,32 @@ def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
     figures = {}
     classifier = module.classifier
     if has_window(classifier):
-        figures["windows"] = draw_windows(classifier, classifier.settings.strides)
+        figures["windows"] = draw_windows(classifier, classifier.settings.strides, _frames(trainer))
         figures["low_pass"] = _sample_through(classifier, trainer)
     for task, outcomes in module.outcomes.items():
         figures[f"confusion/{task}"] = draw_confusion(outcomes, classifier.labels[task])
     return figures
 
 
+def _frames(trainer: Trainer) -> int:
+    """Of the windows that the network sees."""
+    return round(100 * trainer.datamodule.data.window_s)  # type: ignore[attr-defined]
+
+
 def _sample_through(classifier: Classifier, trainer: Trainer) -> Figure:
     """A recording that validates (or else one that trains), before and after the first layer's low-pass."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, WindowsModule)
+    frames = _frames(trainer)
     split = "valid" if len(data.select("valid").recordings) else "train"
     sound = EvaluationWindows(data.select(split), 1, data.window)[0]["waveform"][0]
     was = classifier.training
     classifier.eval()  # whose normalisation only reads its statistics
-    before, after = spectrograms(classifier, sound.to(next(classifier.parameters()).device))
-    classifier.train(was)
-    return draw(classifier, before.cpu(), after.cpu()).figure
+    try:
+        before, after = spectrograms(classifier, sound.to(next(classifier.parameters()).device), frames)
+    finally:
+        classifier.train(was)
+    return draw(classifier, before.cpu(), after.cpu(), frames).figure
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:
