@@ -14,6 +14,7 @@ from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
 from audiostride.analysis.trained import TrainedRun
 from audiostride.bench.timing import in_turns
+from audiostride.command_line import command_line, options
 from audiostride.corpora import DATASETS
 from audiostride.corpora.base import SPLITS
 from audiostride.data.module import WindowsModule
@@ -23,7 +24,6 @@ from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.recipe import changed, flat
 from audiostride.runs import checkpoint_path, last_checkpoint
 from audiostride.settings import PrepareSettings, Recipe
-from audiostride.studies.running import command_line, options
 from audiostride.training.evaluation import Evaluation, evaluation
 
 Rows = list[dict[str, Any]]

@@ -26,9 +26,9 @@ from audiostride.analysis.plots import INK, PAPER
 from audiostride.analysis.report_pictures import confusions, of_all, of_one
 from audiostride.analysis.tables import Spread, cell
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
+from audiostride.command_line import command_line
 from audiostride.errors import UserError
 from audiostride.recipe import differences, read_config
-from audiostride.studies.running import command_line
 
 # Of the columns of `grouped`, what there is room for.
 _COMPARED = ("group", "runs", "layer", "stride", "effective_stride", "pass_band", "stop_band", "unit")

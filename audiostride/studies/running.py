@@ -4,23 +4,19 @@ Several processes may train one study into one folder. Each run has a lock besid
 a process is on it; the others leave it out.
 """
 
-import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
 from audiostride import recipe as recipes
+from audiostride.command_line import command_line, options
 from audiostride.errors import UserError
 from audiostride.models.classifier import read_checkpoint
 from audiostride.runs import last_checkpoint
-from audiostride.settings import Recipe
 from audiostride.studies.plan import Run, Study
 from audiostride.training.run import InterruptionError, check, train
 
@@ -123,39 +119,6 @@ def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
             continue
         resume = ["--resume"] if step else []
         yield command_line("train", study.recipe, *options(run.recipe, below), f"--out={run.folder}", *resume)
-
-
-def command_line(*words: str) -> str:
-    """A command of audiostride as it is typed into a shell."""
-    return " ".join(_quoted(word) for word in ("audiostride", *words))
-
-
-def options(recipe: Recipe, below: Recipe) -> list[str]:
-    """The options that make one recipe of another."""
-    wanted, there = _groups(recipe), _groups(below)
-    changed = [
-        f"--{group}.{name}={_text(value)}"
-        for group, settings in wanted.items()
-        for name, value in settings.items()
-        if value != there[group][name]
-    ]
-    # Given whole, as here the type of an argument is known by how it is written.
-    trainer = [f"--trainer={_text(recipe.trainer)}"] if recipe.trainer != below.trainer else []
-    return changed + trainer
-
-
-def _groups(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    return {group: settings for group, settings in asdict(recipe).items() if group != "trainer"}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _quoted(option: str) -> str:
-    """For a shell, with the name of an option outside the quotes."""
-    name, sign, value = option.partition("=")
-    return f"{name}={shlex.quote(value)}" if sign and name.startswith("--") else shlex.quote(option)
 
 
 @contextmanager
