@@ -216,7 +216,7 @@ def test_another_recipe_takes_the_place_of_the_study_s(
 def test_every_study_is_valid(file: Path) -> None:
     study = plan.read(recipes.find(file.stem, "study"))
     runs = plan.expand(study, Path("runs"), build)
-    assert study.grid[plan.SEED].keys() == {"0", "1", "2"}
+    assert len(study.grid[plan.SEED]) > 1  # or there is no spread to tell
     for table in study.tables:
         assert any(table.takes(run) for run in runs)
 
