@@ -190,7 +190,8 @@ class TrainingSettings:
     """Step after which the strides stay as they are, and maps keep their sizes (once ramps have narrowed); by
     default they never do."""
     compile: bool = False
-    """Compile the network (torch.compile): slow first steps, then quicker ones on a GPU."""
+    """Compile the network (torch.compile), which pays where its maps keep their sizes: with
+    freeze_strides_after, or multiple."""
     validate_every: int = 2000
     """Steps between validations; each one saves a checkpoint."""
     seed: int = 0

@@ -209,7 +209,7 @@ def test_a_compiled_run_learns_the_same(
     """Without the compiler itself, which takes long: its graphs, run as they are."""
     compiled = []
 
-    def without_inductor(network: torch.nn.Module) -> None:
+    def without_inductor(network: torch.nn.Module, dynamic: bool) -> None:
         compiled.append(network)
         network._compiled_call_impl = torch.compile(network._call_impl, backend="eager")
 

@@ -35,7 +35,7 @@ def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) 
     if frozen:
         freeze_(network)
     x = torch.randn(settings.batch_size, 1, 100, 64, device=device)
-    step, sizes = _step(torch.compile(network) if compiled else network, x), set()
+    step, sizes = _step(torch.compile(network, dynamic=False) if compiled else network, x), set()
     times = []
     for _ in range(settings.steps):
         begun = now()

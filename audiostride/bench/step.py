@@ -47,6 +47,7 @@ def _recipe(settings: StepBench, folder: Path) -> Recipe:
     recipe.data.corpus, recipe.data.tasks = str(folder / "prepared"), None
     recipe.training.batch_size = settings.batch_size
     recipe.training.steps = recipe.training.validate_every = settings.steps
+    recipe.training.smoothness_from = None  # all steps cost the same
     precision = "bf16-mixed" if settings.precision == "bf16" else "32-true"
     recipe.trainer = {"precision": precision, "limit_val_batches": 0, "enable_progress_bar": False}
     return recipe

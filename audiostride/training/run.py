@@ -87,7 +87,8 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     classifier = Classifier(data.labels, recipe.model)
     if recipe.training.compile:
         _check_compiler(options["accelerator"])
-        classifier.trunk.compile()
+        # For maps of sizes that vary, inductor 2.11 makes code for a CPU that fails.
+        classifier.trunk.compile(dynamic=False)
     module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
     with quiet():
         trainer = make_trainer(options, run, validates)
