@@ -94,12 +94,12 @@ def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
     assert rows["frozen"]["sizes_seen"] == 1
 
 
-def test_the_parts_of_a_step_add_up_to_the_whole() -> None:
+def test_the_parts_of_a_step_are_shares_of_the_whole() -> None:
     rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=4))}
     assert list(rows) == [
-        "windows", "frontend", "network, there and back", "optimiser", "the rest", "whole step",
-        "optimiser, not fused", "whole step without logs",
+        "windows", "frontend", "network, there and back", "optimiser", "logging", "whole step",
+        "optimiser, not fused",
     ]  # fmt: skip
-    parts = list(rows)[:5]
-    assert sum(rows[part]["ms"] for part in parts) == pytest.approx(rows["whole step"]["ms"])
-    assert sum(rows[part]["percent"] for part in parts) == pytest.approx(100)
+    for row in rows.values():
+        assert row["percent"] == pytest.approx(100 * row["ms"] / rows["whole step"]["ms"])
+        assert row["ms"] > 0
