@@ -231,7 +231,9 @@ def strides(arguments: Sequence[str]) -> None:
     for note in notes:
         _tell(f"note: {note}")
     try:
-        tables = [stride_table(run.classifier, args.frames or run.frames, args.around) for run in runs]
+        tables = [
+            stride_table(run.classifier, args.frames or run.recipe.data.frames, args.around) for run in runs
+        ]
     except ValueError as error:
         raise UserError(f"--around: {error}") from error
     names = [run.tasks for run in runs] if args.group == "task" else titles(runs)
@@ -257,7 +259,7 @@ def _plot_strides(args: Namespace, runs: "Sequence[TrainedRun]", names: Sequence
     """Pictures of the runs, and what one of them leaves of a sound, into the folder of --plot."""
     from audiostride.analysis.plots import pictures, save
 
-    folder, files, frames = Path(args.plot), [], args.frames or runs[0].frames
+    folder, files, frames = Path(args.plot), [], args.frames or runs[0].recipe.data.frames
     if args.listen is not None:
         from audiostride.analysis.listen import listen
 
@@ -306,7 +308,7 @@ def summary(arguments: Sequence[str]) -> None:
         from audiostride.analysis.trained import open_run
 
         run = open_run(args.run)
-        trunk, frames = run.classifier.trunk, run.frames
+        trunk, frames = run.classifier.trunk, run.recipe.data.frames
     else:
         parser = recipes.parser(
             prog="audiostride summary",
@@ -320,7 +322,7 @@ def summary(arguments: Sequence[str]) -> None:
 
         from audiostride.models.separable_cnn import SeparableCNN
 
-        trunk, frames = SeparableCNN(**asdict(chosen.model)), round(100 * chosen.data.window_s)
+        trunk, frames = SeparableCNN(**asdict(chosen.model)), chosen.data.frames
 
     from audiostride.analysis.summary import summary as rows_of
 

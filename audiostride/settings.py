@@ -105,6 +105,11 @@ class DataSettings:
             _check_labels("data.labels", self.labels)
 
     @property
+    def frames(self) -> int:
+        """Of a window's spectrogram, 100 to the second."""
+        return round(100 * self.window_s)
+
+    @property
     def corpora(self) -> list[str]:
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 

@@ -45,7 +45,6 @@ class Findings:
         title: what sets it apart from the other runs of the report.
         step: at which its checkpoint was written.
         ended: when its last checkpoint was written.
-        frames: of a window, 100 to the second.
         tested: what a test has found, or None where it cannot be tested.
         accuracies: a row per task that was tested, see `accuracies`.
         tasks, corpora: see `data_tables`; empty where a corpus cannot be read.
@@ -70,12 +69,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def frames(self) -> int:
-        return self.run.frames
-
-    @property
     def strides(self) -> Rows:
-        return stride_table(self.run.classifier, self.frames)
+        return stride_table(self.run.classifier, self.run.recipe.data.frames)
 
     @property
     def parameters(self) -> int:
@@ -83,7 +78,7 @@ class Findings:
 
     @property
     def mega_macs(self) -> float:
-        return summary(self.run.classifier.trunk, self.frames)[-1]["mega_macs"]
+        return summary(self.run.classifier.trunk, self.run.recipe.data.frames)[-1]["mega_macs"]
 
 
 def find(run: TrainedRun, title: str, split: str, checkpoint: str) -> Findings:

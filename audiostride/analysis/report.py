@@ -139,7 +139,7 @@ def page(found: Sequence[Findings], notes: Sequence[str], split: str, checkpoint
 
 def _comparison(found: Sequence[Findings]) -> dict[str, Any]:
     """What the page has of all runs together."""
-    frames = found[0].frames
+    frames = found[0].run.recipe.data.frames
     tables = [(one.title, stride_table(one.run.classifier, frames)) for one in found]
     rows = [row for one in found for row in one.accuracies]
     return {

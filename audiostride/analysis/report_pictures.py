@@ -85,8 +85,8 @@ def of_one(one: Findings, alone: bool) -> list[Image]:
     runs, names = [one.run], [Path(one.run.name).name]
 
     def draw() -> list[Picture | None]:
-        more = [windows(one.run, one.frames)] if has_window(one.run.classifier) else []
-        strides = _of_strides(runs, names, one.frames) if alone else []
+        more = [windows(one.run, one.run.recipe.data.frames)] if has_window(one.run.classifier) else []
+        strides = _of_strides(runs, names, one.run.recipe.data.frames) if alone else []
         return [learning_curves(runs, names, one.step), *more, *strides]
 
     return _in_both_looks(draw)

@@ -34,11 +34,6 @@ class TrainedRun:
     def tasks(self) -> str:
         return ", ".join(self.classifier.labels)
 
-    @property
-    def frames(self) -> int:
-        """Of the windows that the network sees, 100 to the second."""
-        return round(100 * self.recipe.data.window_s)
-
 
 def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     """Read a run folder, or a checkpoint file.

@@ -1,14 +1,13 @@
 """What it costs that the sizes of maps change while strides are learned, and what helps."""
 
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from audiostride.bench.settings import DriftBench
-from audiostride.bench.timing import now
+from audiostride.bench.timing import now, training_step
 from audiostride.layers import freeze_, project_
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.models.separable_cnn import SeparableCNN
@@ -35,7 +34,7 @@ def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) 
     if frozen:
         freeze_(network)
     x = torch.randn(settings.batch_size, 1, 100, 64, device=device)
-    step, sizes = _step(torch.compile(network, dynamic=False) if compiled else network, x), set()
+    step, sizes = training_step(torch.compile(network, dynamic=False) if compiled else network, x), set()
     times = []
     for _ in range(settings.steps):
         begun = now()
@@ -53,17 +52,6 @@ def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) 
         "slow_steps": sum(taken > 2 * median(times) for taken in times[1:]),
         "all_steps_s": sum(times) / 1000,
     }
-
-
-def _step(network: Any, x: Tensor) -> Callable[[], None]:
-    optimizer = torch.optim.Adam(network.parameters(), 0.0, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        network(x).square().mean().backward()
-        optimizer.step()
-
-    return step
 
 
 @torch.no_grad()

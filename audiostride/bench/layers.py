@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from audiostride.analysis.plots import save
 from audiostride.bench.picture import cost_picture
 from audiostride.bench.settings import LayerBench, LayersBench
-from audiostride.bench.timing import in_turns
+from audiostride.bench.timing import autocast, in_turns, inference, training_step
 from audiostride.layers import freeze_
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
 from audiostride.layers.downsample import Downsample
@@ -166,35 +166,6 @@ _METHODS: dict[str, Callable[[float], SeparableCNN]] = {
 }
 
 
-def training_step(network: Any, x: Tensor, precision: str = "float32") -> Callable[[], None]:
-    """A forward and a backward pass and a step of Adam, which hardly changes anything."""
-    optimizer = torch.optim.Adam(network.parameters(), 1e-6)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with _autocast(x, precision):
-            loss = network(x).float().square().mean()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def inference(network: Any, x: Tensor, precision: str = "float32") -> Callable[[], None]:
-    """A forward pass without gradients."""
-
-    @torch.no_grad()
-    def infer() -> None:
-        with _autocast(x, precision):
-            network(x)
-
-    return infer
-
-
-def _autocast(x: Tensor, precision: str) -> torch.autocast:
-    return torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
 def _kept_mb(network: Any, x: Tensor, precision: str) -> float:
     """What the forward pass keeps for the backward pass, in MB; on a GPU the peak of a whole step."""
     if x.is_cuda:
@@ -203,7 +174,7 @@ def _kept_mb(network: Any, x: Tensor, precision: str) -> float:
         training_step(network, x, precision)()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     with _counted({p.untyped_storage().data_ptr() for p in network.parameters()}) as kept:
-        with _autocast(x, precision):
+        with autocast(x, precision):
             loss = network(x).float().square().mean()
         total = sum(kept.values())
         del loss

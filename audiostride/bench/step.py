@@ -24,14 +24,17 @@ from audiostride.settings import Recipe
 from audiostride.training.module import ClassifierTraining
 from audiostride.training.run import make_trainer, quiet, trainer_options
 
+# Steps from log to log, where training has fifty; and steps that do not count, a log among them.
+_LOG_EVERY = 10
+_WARM = _LOG_EVERY + 1
+
 
 def bench_step(settings: StepBench) -> list[dict[str, Any]]:
     """One row per part: milliseconds, and percent of a whole step in the trainer.
 
     Windows, frontend, network and optimiser are measured by themselves, in turns; logging within the trainer:
     all that is spent in a step's logs, in callbacks and on TensorBoard, pictures aside, with a log in every
-    ten steps where training has one in fifty. Plain Adam is no part
-    but there to compare with the fused one.
+    ten steps where training has one in fifty. Plain Adam is no part, but there to compare with the fused one.
     """
     with TemporaryDirectory() as folder:
         recipe = _recipe(settings, Path(folder))
@@ -90,11 +93,6 @@ def _parts(recipe: Recipe, settings: StepBench) -> dict[str, float]:
         "optimiser, not fused": optimizers[False].step,
     }
     return in_turns(work, settings.steps)
-
-
-# Steps from log to log, five times as many as by default; and steps that do not count, a log among them.
-_LOG_EVERY = 10
-_WARM = _LOG_EVERY + 1
 
 
 class _Clock(Callback):

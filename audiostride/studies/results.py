@@ -11,13 +11,12 @@ from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import grouped
 from audiostride.analysis.summary import summary
 from audiostride.analysis.tables import Format, Spread, render
-from audiostride.bench.layers import inference, training_step
-from audiostride.bench.timing import in_turns
+from audiostride.bench.timing import in_turns, inference, training_step
 from audiostride.errors import UserError
 from audiostride.models.classifier import load
 from audiostride.runs import TEST, checkpoint_path
 from audiostride.studies.plan import Run, Study, Table
-from audiostride.studies.running import steps_done
+from audiostride.studies.running import readable
 from audiostride.training.evaluation import evaluate
 
 Rows = list[dict[str, Any]]
@@ -75,12 +74,7 @@ def show(made: dict[str, Rows], format: Format) -> str:
 def _done(runs: Sequence[Run]) -> list[Run]:
     """The runs that have all their steps; what the others lack is told."""
     done, missing = [], []
-    for run in runs:
-        try:
-            step = steps_done(run)
-        except UserError as error:
-            _tell(f"note: {error}; left out")
-            continue
+    for run, step in readable(runs):
         if step >= run.steps:
             done.append(run)
         elif step:
@@ -138,7 +132,7 @@ def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     """From the name of each run to milliseconds of a training step and of inference."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = {run.name: load(run.folder).trunk.to(device) for run in runs}
-    x = {run.name: torch.randn(32, 1, round(100 * run.recipe.data.window_s), 64).to(device) for run in runs}
+    x = {run.name: torch.randn(32, 1, run.recipe.data.frames, 64).to(device) for run in runs}
     _tell(f"measuring {len(networks)} networks")
     inferring = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
     steps = {name: training_step(network.train(), x[name]) for name, network in networks.items()}
@@ -165,7 +159,7 @@ def _accuracies(groups: Groups, tested: dict[str, Rows], times: dict[str, dict[s
 
 
 def _mega_macs(run: Run) -> float:
-    return summary(load(run.folder).trunk, round(100 * run.recipe.data.window_s))[-1]["mega_macs"]
+    return summary(load(run.folder).trunk, run.recipe.data.frames)[-1]["mega_macs"]
 
 
 def _strides(groups: Groups, table: Table) -> Rows:
@@ -173,8 +167,7 @@ def _strides(groups: Groups, table: Table) -> Rows:
     result = []
     for values, runs in groups:
         trained = [
-            ("", stride_table(load(run.folder), table.frames or round(100 * run.recipe.data.window_s)))
-            for run in runs
+            ("", stride_table(load(run.folder), table.frames or run.recipe.data.frames)) for run in runs
         ]
         rows = [row for row in grouped(trained) if table.layers is None or row["layer"] in table.layers]
         result += [_joined(values, {name: row[name] for name in row if name != "group"}) for row in rows]

@@ -99,6 +99,15 @@ def steps_done(run: Run) -> int:
     return step
 
 
+def readable(runs: Sequence[Run]) -> Iterator[tuple[Run, int]]:
+    """Runs with their `steps_done`; one that is broken is told on standard error and left out."""
+    for run in runs:
+        try:
+            yield run, steps_done(run)
+        except UserError as error:
+            _tell(f"note: {error}; left out")
+
+
 def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
     """Of each run that is not done the command that trains it as the study would.
 
@@ -106,12 +115,7 @@ def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
     """
     file = recipes.find(study.recipe)
     below = recipes.build(recipes.read(file), file)
-    for run in runs:
-        try:
-            step = steps_done(run)
-        except UserError as error:
-            _tell(f"note: {error}; left out")
-            continue
+    for run, step in readable(runs):
         if step >= run.steps:
             continue
         if _is_taken(run):

@@ -122,7 +122,7 @@ def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
 
 def _frames(trainer: Trainer) -> int:
     """Of the windows that the network sees."""
-    return round(100 * trainer.datamodule.data.window_s)  # type: ignore[attr-defined]
+    return trainer.datamodule.data.frames  # type: ignore[attr-defined]
 
 
 def _sample_through(classifier: Classifier, trainer: Trainer) -> Figure:
