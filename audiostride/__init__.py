@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiostride.frontend import LogMel
+    from audiostride.frontends.log_mel import LogMel
     from audiostride.layers import (
         DiffStride1d,
         DiffStride2d,
@@ -32,7 +32,7 @@ __all__ = [
 
 _ROOMS = {
     "Classifier": "audiostride.models.classifier",
-    "LogMel": "audiostride.frontend",
+    "LogMel": "audiostride.frontends.log_mel",
     "SeparableCNN": "audiostride.models.separable_cnn",
     "load": "audiostride.models.classifier",
 }

@@ -4,6 +4,7 @@ torch, lightning and the readers of sound are imported inside the commands, so t
 come at once.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import audiostride
-from audiostride import recipe as recipes
-from audiostride.analysis.tables import Format, render
+from audiostride.config import recipe as recipes
+from audiostride.config.run_folder import checkpoint_path
+from audiostride.config.settings import PrepareSettings, Recipe
 from audiostride.errors import UserError
-from audiostride.runs import checkpoint_path
-from audiostride.settings import PrepareSettings, Recipe
+from audiostride.log import show_messages
+from audiostride.tables import Format, render
 
 if TYPE_CHECKING:
     from audiostride.analysis.trained import TrainedRun
     from audiostride.corpora import Dataset
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -41,11 +44,11 @@ def prepare(arguments: Sequence[str]) -> None:
     settings = _settings(PrepareSettings, args)
     options = {name: args[name] for name in list(signature(dataset.read).parameters)[1:]}
 
-    from audiostride.data.prepare import prepare as pack
+    from audiostride.prepare.prepare import prepare as pack
 
     source = Path(args.source)
     if dataset.archives and (args.download or args.mirror):
-        from audiostride.corpora.download import download
+        from audiostride.prepare.download import download
 
         download(dataset.title, dataset.licence, dataset.archives, source, args.mirror)
     corpus = dataset.read(source, **options)
@@ -68,14 +71,16 @@ def _prepare_parser(name: str, dataset: "Dataset") -> ArgumentParser:
 def _tell_card(out: Path, card: dict[str, Any]) -> None:
     """What a prepared corpus holds, and what someone should know about it."""
     for note in card["notes"]:
-        _tell(f"note: {note}")
+        logger.warning(note)
     if card["problems"]:
         found = ", ".join(f"{count} × {reason}" for reason, count in card["problems"].items())
-        _tell(f"note: {found} (left out: {card['left_out']}; list: {out / 'problems.csv'})")
+        logger.warning(f"{found} (left out: {card['left_out']}; list: {out / 'problems.csv'})")
     for task, labels in card["tasks"].items():
         numbers = [f"{sum(card['counts'][split][task].values())} {split}" for split in card["counts"]]
-        _tell(f"{task}: {len(labels)} labels, recordings: {', '.join(numbers)} (split: {card['split']})")
-    _tell(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h")
+        logger.info(
+            f"{task}: {len(labels)} labels, recordings: {', '.join(numbers)} (split: {card['split']})"
+        )
+    logger.info(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h")
 
 
 def _settings(kind: type[T], args: Namespace) -> T:
@@ -106,12 +111,12 @@ def train(arguments: Sequence[str]) -> None:
 
     from lightning.pytorch.utilities import rank_zero_only
 
-    from audiostride.training.run import train as run_training
+    from audiostride.training.fit import train as run_training
 
     out = Path(args.out or f"runs/{file.stem}")
     steps = run_training(chosen, out, args.resume)
     done = "done" if steps >= chosen.training.steps else f"stopped at step {steps} of {chosen.training.steps}"
-    rank_zero_only(_tell)(f"{out}: {done}; next: audiostride test {out}, audiostride strides {out}")
+    rank_zero_only(logger.info)(f"{out}: {done}; next: audiostride test {out}, audiostride strides {out}")
 
 
 def study(arguments: Sequence[str]) -> None:
@@ -152,7 +157,8 @@ def study(arguments: Sequence[str]) -> None:
     out = Path(args.out or f"runs/{file.stem}")
     runs = plan.expand(chosen, out, build)
 
-    from audiostride.studies import results, running
+    from audiostride.studies import results
+    from audiostride.studies import train_all as running
 
     if args.print:
         for command in running.commands(chosen, runs):
@@ -161,12 +167,12 @@ def study(arguments: Sequence[str]) -> None:
         tables = results.tables(chosen, runs, args.time)
         print(results.show(tables, args.format))
         if args.plot:
-            from audiostride.studies import picture
+            from audiostride.studies import figure as picture
 
             picture.draw(chosen, tables, Path(args.plot))
     else:
         running.train_all(runs)
-        _tell(f"{out}: every run has had its turn; next: the same command with --summary")
+        logger.info(f"{out}: every run has had its turn; next: the same command with --summary")
 
 
 def test(arguments: Sequence[str]) -> None:
@@ -186,7 +192,7 @@ def test(arguments: Sequence[str]) -> None:
     recipes.read_config(Path(args.run))
     checkpoint_path(Path(args.run), args.checkpoint)
 
-    from audiostride.training.evaluation import evaluate
+    from audiostride.training.evaluate import evaluate
 
     confusion = Path(args.confusion) if args.confusion else None
     _print(evaluate(Path(args.run), args.split, args.checkpoint, args.corpus, confusion), args.format)
@@ -229,7 +235,7 @@ def strides(arguments: Sequence[str]) -> None:
 
     runs, notes = open_runs(args.runs, args.checkpoint)
     for note in notes:
-        _tell(f"note: {note}")
+        logger.warning(note)
     try:
         tables = [
             stride_table(run.classifier, args.frames or run.recipe.data.frames, args.around) for run in runs
@@ -265,7 +271,7 @@ def _plot_strides(args: Namespace, runs: "Sequence[TrainedRun]", names: Sequence
 
         files = listen(runs[0], Path(args.listen), folder, frames=frames)
     files = save(pictures(runs, names, frames), folder) + files
-    _tell(f"{folder}: {', '.join(file.name for file in files)}")
+    logger.info(f"{folder}: {', '.join(file.name for file in files)}")
 
 
 def _check_runs(runs: Sequence[str]) -> None:
@@ -289,10 +295,10 @@ def report(arguments: Sequence[str]) -> None:
         if not Path(run).is_dir():  # told before torch is imported
             raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
 
-    from audiostride.analysis.report import write_report
+    from audiostride.report.page import write_report
 
     shown = write_report(args.runs, Path(args.out), args.split, args.checkpoint)
-    _tell(f"{args.out}: {', '.join(shown)}")
+    logger.info(f"{args.out}: {', '.join(shown)}")
 
 
 def summary(arguments: Sequence[str]) -> None:
@@ -374,6 +380,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 failed for a reason told in one line, 2 wrong usage."""
+    show_messages()
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
@@ -382,25 +389,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audiostride {audiostride.__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        _tell(f"audiostride: there is no command {arguments[0]}: there are {', '.join(COMMANDS)}")
+        logger.error(f"audiostride: there is no command {arguments[0]}: there are {', '.join(COMMANDS)}")
         return 2
     try:
         COMMANDS[arguments[0]](arguments[1:])
     except _UsageError as error:
-        _tell(f"audiostride {arguments[0]}: {error} (see audiostride {arguments[0]} --help)")
+        logger.error(f"audiostride {arguments[0]}: {error} (see audiostride {arguments[0]} --help)")
         return 2
     except UserError as error:
-        _tell(f"audiostride {arguments[0]}: {error}")
+        logger.error(f"audiostride {arguments[0]}: {error}")
         return 1
     except BrokenPipeError:  # whoever reads has had enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _tell(f"audiostride {arguments[0]}: {where}{error.strerror or error}")
+        logger.error(f"audiostride {arguments[0]}: {where}{error.strerror or error}")
         return 1
     except KeyboardInterrupt:
-        _tell(f"audiostride {arguments[0]}: interrupted")
+        logger.error(f"audiostride {arguments[0]}: interrupted")
         return 130
     return 0
 
@@ -444,7 +451,3 @@ def _add_format(parser: ArgumentParser) -> None:
 
 def _print(rows: list[dict], format: Format) -> None:
     print(render(rows, format))
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.two_tasks import write_sounds
 from numpy.typing import NDArray
-from two_tasks import write_sounds
 
 from audiostride.corpora import speech_commands
-from audiostride.data.prepare import prepare
 from audiostride.data.store import Store
+from audiostride.log import show_messages
+from audiostride.prepare.prepare import prepare
 
+show_messages()  # also where a test calls a function that a command would call
 RECORDED = Path(__file__).parents[2] / "shared" / "corpora"
 WORDS = ("yes", "no", "stop")
 

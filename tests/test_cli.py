@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audiostride import recipe as recipes
 from audiostride.cli import COMMANDS, main
+from audiostride.config import recipe as recipes
+from audiostride.config.settings import Recipe
 from audiostride.demo.rendered import BirdSettings, NoteSettings, SceneSettings
 from audiostride.demo.run import DemoSettings, run_demo
 from audiostride.demo.spoken import SpokenSettings
 from audiostride.errors import UserError
-from audiostride.settings import Recipe
 
 TINY = """
 model: {channels: [4, 6], strides: [[2, 2], [2, 2]]}

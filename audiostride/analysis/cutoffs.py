@@ -8,7 +8,7 @@ import librosa
 import torch
 from torch import Tensor
 
-from audiostride.frontend import LogMel
+from audiostride.frontends.log_mel import LogMel
 from audiostride.layers.functional import Window, as_window, cutoff_mask, output_length, usable_stride
 from audiostride.models.classifier import Classifier
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from audiostride.analysis.tables import Spread
+from audiostride.tables import Spread
 
 # What is averaged, of the columns of `stride_table`.
 _AVERAGED = (

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from audiostride.analysis.cutoffs import gains, has_window, stride_table
 from audiostride.analysis.plots import Picture, save, styled
-from audiostride.analysis.tables import cell
 from audiostride.analysis.trained import TrainedRun
-from audiostride.data.reading import read_sound
+from audiostride.audio_file import read_sound
 from audiostride.errors import UserError
-from audiostride.frontend import LogMel
+from audiostride.frontends.log_mel import LogMel
 from audiostride.models.classifier import Classifier
+from audiostride.tables import cell
 
 # The louder of the two sounds peaks here, unless there is nothing to hear.
 _PEAK, _SILENCE = 0.9, 1e-4

@@ -24,10 +24,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from audiostride.analysis.cutoffs import cutoffs, gains, has_window, stride_table
 from audiostride.analysis.groups import grouped
-from audiostride.analysis.tables import Spread, cell
 from audiostride.analysis.trained import TrainedRun, titles
 from audiostride.layers.functional import Window, output_length
 from audiostride.models.classifier import Classifier
+from audiostride.tables import Spread, cell
 
 # Modulation over time up to which speech needs it, as Riad et al. 2022 read Elliott & Theunissen 2009.
 SPEECH_HZ = 25.0

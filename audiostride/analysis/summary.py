@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from audiostride.layers.downsample import Downsample
+from audiostride.layers.conv_downsample import Downsample
 from audiostride.models.separable_cnn import SeparableCNN
 
 # Of the frontend: from frame to frame, and the length of a frame's window.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiostride.config.recipe import differences, read_config
+from audiostride.config.run_folder import CONFIG, METRICS, read_metrics
+from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, load
-from audiostride.recipe import differences, read_config
-from audiostride.runs import CONFIG, METRICS, read_metrics
-from audiostride.settings import Recipe
 
 
 @dataclass(frozen=True)

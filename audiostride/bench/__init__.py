@@ -25,6 +25,6 @@ BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "layer": (LayerBench, _later("layers", "bench_layer")),
     "drift": (DriftBench, _later("drift", "bench_drift")),
     "step": (StepBench, _later("step", "bench_step")),
-    "data": (WindowsBench, _later("windows", "bench_windows")),
-    "prepare": (PrepareBench, _later("preparing", "bench_prepare")),
+    "data": (WindowsBench, _later("data", "bench_windows")),
+    "prepare": (PrepareBench, _later("prepare", "bench_prepare")),
 }

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from audiostride.bench.settings import DriftBench
-from audiostride.bench.timing import now, training_step
 from audiostride.layers import freeze_, project_
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.timing import now, training_step
 
 
 def bench_drift(settings: DriftBench) -> list[dict[str, Any]]:

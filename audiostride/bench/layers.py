@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from audiostride.analysis.plots import save
-from audiostride.bench.picture import cost_picture
+from audiostride.bench.figure import cost_picture
 from audiostride.bench.settings import LayerBench, LayersBench
-from audiostride.bench.timing import autocast, in_turns, inference, training_step
 from audiostride.layers import freeze_
+from audiostride.layers.conv_downsample import Downsample
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
-from audiostride.layers.downsample import Downsample
 from audiostride.layers.functional import cutoff_mask, output_length, usable_stride
 from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.timing import autocast, in_turns, inference, training_step
 
 
 class FreeCrop(nn.Module):

@@ -12,17 +12,17 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.optim import Adam
 
-from audiostride import recipe as recipes
-from audiostride.bench.corpora import noise_corpus
+from audiostride.bench.noise_corpus import noise_corpus
 from audiostride.bench.settings import StepBench
-from audiostride.bench.timing import in_turns
-from audiostride.data.module import WindowsModule
-from audiostride.data.prepare import prepare
+from audiostride.config import recipe as recipes
+from audiostride.config.settings import Recipe
+from audiostride.data.datamodule import WindowsModule
 from audiostride.data.windows import TrainingWindows
 from audiostride.models.classifier import Classifier
-from audiostride.settings import Recipe
-from audiostride.training.module import ClassifierTraining
-from audiostride.training.run import make_trainer, quiet, trainer_options
+from audiostride.prepare.prepare import prepare
+from audiostride.timing import in_turns
+from audiostride.training.fit import make_trainer, quiet, trainer_options
+from audiostride.training.lightning_module import ClassifierTraining
 
 # Steps from log to log, where training has fifty; and steps that do not count, a log among them.
 _LOG_EVERY = 10

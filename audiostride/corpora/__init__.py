@@ -1,6 +1,7 @@
 """The datasets that can be prepared, one file each."""
 
-from audiostride.corpora import acoustic_scenes, birdsong, folder, nsynth, speech_commands, table
+from audiostride.corpora import acoustic_scenes, birdsong, folder, nsynth, speech_commands
+from audiostride.corpora import csv_file as table
 from audiostride.corpora.base import Corpus, Dataset, Problem, Recording
 
 DATASETS: dict[str, Dataset] = {

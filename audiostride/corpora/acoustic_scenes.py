@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from audiostride.corpora.base import (
+    Archive,
     Corpus,
     Dataset,
     Problem,
@@ -22,7 +23,6 @@ from audiostride.corpora.base import (
     unlike,
     without_row,
 )
-from audiostride.corpora.download import Archive
 from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
 

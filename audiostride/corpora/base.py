@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiostride.corpora.download import Archive
 from audiostride.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -74,6 +73,25 @@ class Corpus:
     recordings: list[Recording]
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file to fetch: .tar.gz, .tgz, .tar and .zip are unpacked, anything else is put in place as it is.
+
+    Args:
+        url: where it is.
+        name: file name that it is saved under, also looked for on a mirror.
+        into: sub-folder of the corpus's folder that its contents (or the file itself) go into.
+        size: bytes, where known.
+        checksum: "sha256:…" or "md5:…", where known.
+    """
+
+    url: str
+    name: str
+    into: str = "."
+    size: int | None = None
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, sound_files
-from audiostride.corpora.own import SPLIT_WORDS, remarks, with_splits
+from audiostride.corpora.user_data import SPLIT_WORDS, remarks, with_splits
 from audiostride.errors import UserError
 
 _REMEDY = "give a folder with one sub-folder of sound files per class"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from audiostride.corpora.base import (
+    Archive,
     Corpus,
     Dataset,
     Problem,
@@ -20,7 +21,6 @@ from audiostride.corpora.base import (
     unlike,
     without_row,
 )
-from audiostride.corpora.download import Archive
 from audiostride.errors import UserError
 
 INSTRUMENT, PITCH = "nsynth_instrument", "nsynth_pitch"

@@ -10,8 +10,16 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, read_text, unlike
-from audiostride.corpora.download import Archive
+from audiostride.corpora.base import (
+    Archive,
+    Corpus,
+    Dataset,
+    Problem,
+    Recording,
+    check_folder,
+    read_text,
+    unlike,
+)
 from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiostride.audio_file import BadSoundError, read_sound
+from audiostride.config.settings import AugmentationSettings
 from audiostride.corpora.base import SPLITS, sound_files
-from audiostride.data.cutting import Sounds
-from audiostride.data.reading import BadSoundError, read_sound
+from audiostride.data.gather import Sounds
 from audiostride.data.store import CARD, open_store
 from audiostride.errors import UserError
-from audiostride.settings import AugmentationSettings
 
 
 class Augmentation:

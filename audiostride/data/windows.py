@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from audiostride.corpora.base import SPLITS
 from audiostride.corpora.splits import held_out
 from audiostride.data.augmentation import Augmentation
-from audiostride.data.cutting import Sounds
+from audiostride.data.gather import Sounds
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 

@@ -1,16 +1,17 @@
 """Make five small tasks, train one model on them, test it, and read its strides."""
 
 import json
-import sys
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from audiostride import recipe as recipes
 from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.tables import Format, render
+from audiostride.config import recipe as recipes
+from audiostride.config.recipe import read_config
+from audiostride.config.run_folder import last_checkpoint
+from audiostride.config.settings import Recipe
 from audiostride.corpora import DATASETS
-from audiostride.data.module import WindowsModule
-from audiostride.data.prepare import prepare
+from audiostride.data.datamodule import WindowsModule
 from audiostride.demo.rendered import (
     BirdSettings,
     NoteSettings,
@@ -22,11 +23,12 @@ from audiostride.demo.rendered import (
 from audiostride.demo.spoken import SpokenSettings, speak_corpus
 from audiostride.errors import UserError
 from audiostride.models.classifier import load, read_checkpoint
-from audiostride.recipe import read_config
-from audiostride.runs import last_checkpoint
-from audiostride.settings import Recipe
-from audiostride.training.evaluation import evaluate
-from audiostride.training.run import train
+from audiostride.prepare.prepare import prepare
+from audiostride.tables import Format, render
+from audiostride.training.evaluate import evaluate
+from audiostride.training.fit import train
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -106,4 +108,4 @@ def _train(recipe: Recipe, run: Path) -> None:
 
 
 def _stage(number: int, what: str) -> None:
-    print(f"[{number}/4] {what}", file=sys.stderr)
+    logger.info(f"[{number}/4] {what}")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiostride.config.run_folder import checkpoint_path
+from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
-from audiostride.frontend import LogMel
+from audiostride.frontends.log_mel import LogMel
 from audiostride.models.separable_cnn import SeparableCNN
-from audiostride.runs import checkpoint_path
-from audiostride.settings import ModelSettings
 
 _PREFIX = "classifier."
 

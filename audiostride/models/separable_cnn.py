@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from audiostride.layers.conv_downsample import Downsample, Downsampling
 from audiostride.layers.diffstride import DiffStride1d, project_
-from audiostride.layers.downsample import Downsample, Downsampling
 from audiostride.layers.functional import Ramp, Window
 
 

@@ -27,9 +27,9 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from audiostride import recipe as recipes
+from audiostride.config import recipe as recipes
+from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
-from audiostride.settings import Recipe
 
 SEED = "training.seed"
 

@@ -1,7 +1,7 @@
 """What came out of a study: its runs tested, and tables of means and standard deviations."""
 
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +10,17 @@ import torch
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import grouped
 from audiostride.analysis.summary import summary
-from audiostride.analysis.tables import Format, Spread, render
-from audiostride.bench.timing import in_turns, inference, training_step
+from audiostride.config.run_folder import TEST, checkpoint_path
 from audiostride.errors import UserError
+from audiostride.files import replace_when_complete
 from audiostride.models.classifier import load
-from audiostride.runs import TEST, checkpoint_path
 from audiostride.studies.plan import Run, Study, Table
-from audiostride.studies.running import readable
-from audiostride.training.evaluation import evaluate
+from audiostride.studies.train_all import readable
+from audiostride.tables import Format, Spread, render
+from audiostride.timing import in_turns, inference, training_step
+from audiostride.training.evaluate import evaluate
+
+logger = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
 # What sets the rows of a table apart, by short names of the axes, and the runs to average for each.
@@ -53,7 +56,7 @@ def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, 
         if rows:
             made[table.title] = rows
         else:
-            _tell(f"note: nothing to show in the table {table.title}; left out")
+            logger.warning(f"nothing to show in the table {table.title}; left out")
     if not made:
         raise UserError(
             f"{study.file} has nothing to show yet: train it with audiostride study, or see the notes above"
@@ -78,11 +81,11 @@ def _done(runs: Sequence[Run]) -> list[Run]:
         if step >= run.steps:
             done.append(run)
         elif step:
-            _tell(f"note: {run.name} is at step {step} of {run.steps}; left out")
+            logger.warning(f"{run.name} is at step {step} of {run.steps}; left out")
         else:
             missing.append(run.name)
     if missing:
-        _tell(f"note: left out, as there is nothing of them yet: {', '.join(missing)}")
+        logger.warning(f"left out, as there is nothing of them yet: {', '.join(missing)}")
     return done
 
 
@@ -91,13 +94,12 @@ def _tested(run: Run) -> Rows:
     try:
         kept = _kept(run)
         if kept is None:
-            _tell(f"testing {run.name}")
+            logger.info(f"testing {run.name}")
             kept = evaluate(run.folder)
-            aside = run.folder / f"{TEST}.new"
-            aside.write_text(json.dumps(kept, indent=2), encoding="utf-8")
-            aside.replace(run.folder / TEST)
+            with replace_when_complete(run.folder / TEST) as new:
+                new.write_text(json.dumps(kept, indent=2), encoding="utf-8")
     except UserError as error:
-        _tell(f"note: {error}; left out")
+        logger.warning(f"{error}; left out")
         return []
     return kept
 
@@ -133,7 +135,7 @@ def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = {run.name: load(run.folder).trunk.to(device) for run in runs}
     x = {run.name: torch.randn(32, 1, run.recipe.data.frames, 64).to(device) for run in runs}
-    _tell(f"measuring {len(networks)} networks")
+    logger.info(f"measuring {len(networks)} networks")
     inferring = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
     steps = {name: training_step(network.train(), x[name]) for name, network in networks.items()}
     training = in_turns(steps, 5)
@@ -180,7 +182,3 @@ def _joined(values: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
             f"the axis {axis} has the name of a column of results: rename it, its runs stay as they are"
         )
     return values | columns
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)

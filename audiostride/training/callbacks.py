@@ -11,9 +11,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from tqdm import tqdm
 
+from audiostride.config.run_folder import CHECKPOINTS, METRICS, read_metrics
 from audiostride.errors import UserError
-from audiostride.runs import CHECKPOINTS, METRICS, read_metrics
-from audiostride.training.module import ClassifierTraining
+from audiostride.files import replace_when_complete
+from audiostride.training.lightning_module import ClassifierTraining
 
 
 class Progress(ProgressBar):
@@ -97,9 +98,8 @@ class MetricsLog(Callback):
         if not trainer.is_global_zero:
             return
         lines = [line for line in read_metrics(self.file) if line["step"] <= trainer.global_step]
-        aside = self.file.with_suffix(".new")
-        aside.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-        aside.replace(self.file)
+        with replace_when_complete(self.file) as new:
+            new.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         if lines:
             self.seconds, self.logged = lines[-1]["seconds"], lines[-1]["step"]
 

@@ -19,12 +19,12 @@ from audiostride.analysis.confusion import draw_confusion
 from audiostride.analysis.cutoffs import has_window, stride_table
 from audiostride.analysis.listen import draw, spectrograms
 from audiostride.analysis.plots import draw_windows, styled
-from audiostride.data.module import WindowsModule
+from audiostride.config.recipe import flat
+from audiostride.config.settings import Recipe
+from audiostride.data.datamodule import WindowsModule
 from audiostride.data.windows import EvaluationWindows
 from audiostride.models.classifier import Classifier
-from audiostride.recipe import flat
-from audiostride.settings import Recipe
-from audiostride.training.module import ClassifierTraining
+from audiostride.training.lightning_module import ClassifierTraining
 
 # Of the time that training takes, what drawing may take; the last pictures come on top.
 _SHARE = 0.01

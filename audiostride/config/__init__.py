@@ -1,0 +1,1 @@
+"""Settings, recipes and run folders, without torch."""

@@ -1,0 +1,1 @@
+"""From waveforms to spectrograms, one frontend per file."""

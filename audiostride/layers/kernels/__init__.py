@@ -1,0 +1,1 @@
+"""Fast forms of the functions in `audiostride.layers.functional`."""

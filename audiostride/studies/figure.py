@@ -1,0 +1,83 @@
+"""Accuracy of a study's runs against what they cost."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from audiostride.analysis.plots import Picture, save, styled
+from audiostride.errors import UserError
+from audiostride.studies.plan import Study
+from audiostride.studies.results import Rows
+from audiostride.tables import cell
+
+_COSTS = {
+    "mega_macs": "million multiply-accumulates for one window",
+    "training_ms": "milliseconds of a training step, 32 windows",
+}
+
+
+def draw(study: Study, tables: dict[str, Rows], folder: Path) -> list[Path]:
+    """Write a picture of a study's first table of accuracies into a folder, as PNG and SVG.
+
+    Raises:
+        UserError: where there is no such table.
+    """
+    for table in study.tables:
+        if table.show == "accuracy" and table.title in tables:
+            return save([accuracy_against_cost(tables[table.title])], folder)
+    raise UserError(f"{study.file} has no accuracies to draw: leave --plot out, or add 'show: accuracy'")
+
+
+def accuracy_against_cost(rows: Rows, dark: bool = False) -> Picture:
+    """A point per row of a table of accuracies, with a standard deviation either way; a panel per cost.
+
+    Args:
+        rows: what sets each apart, task, accuracy_percent, mega_macs and perhaps training_ms, see
+            `results.tables`.
+        dark: see `styled`.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    costs = [cost for cost in _COSTS if cost in rows[0]]
+    with styled(dark):
+        figure = Figure(figsize=(7, 4.5 * len(costs)), layout="constrained")
+        (panels,) = figure.subplots(len(costs), 1, squeeze=False).T
+        for panel, cost in zip(panels, costs, strict=True):
+            for task in tasks:
+                _draw(panel, [row for row in rows if row["task"] == task], task, cost)
+            panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.margins(x=0.1, y=0.1)
+            panel.set_xlabel(_COSTS[cost])
+            panel.set_ylabel("test accuracy in %")
+        if len(tasks) > 1:
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    told = (f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs'])}" for row in rows)
+    alt = f"Test accuracy against million multiply-accumulates for one window: {'; '.join(told)}."
+    return Picture("accuracy_against_cost", figure, alt)
+
+
+def _draw(panel: Axes, rows: Rows, task: str, cost: str) -> None:
+    costs, accuracies = ([row[name] for row in rows] for name in (cost, "accuracy_percent"))
+    panel.errorbar(
+        [cost.mean for cost in costs],
+        [accuracy.mean for accuracy in accuracies],
+        xerr=[cost.deviation or 0 for cost in costs],
+        yerr=[accuracy.deviation or 0 for accuracy in accuracies],
+        linestyle="",
+        elinewidth=0.8,
+        label=task,
+    )
+    for row, place, accuracy in zip(rows, costs, accuracies, strict=True):
+        name = _name(row).removesuffix(f" {task}")
+        panel.annotate(name, (place.mean, accuracy.mean), (5, 4), textcoords="offset points", size="small")
+
+
+def _name(row: dict[str, Any]) -> str:
+    """What sets a row apart: the columns up to its task."""
+    names = list(row)
+    return " ".join(str(row[name]) for name in names[: names.index("task") + 1])

@@ -1,0 +1,219 @@
+"""Strides as cut-off frequencies, and the tables that show them."""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import librosa
+import pytest
+import torch
+
+from audiostride import Classifier
+from audiostride.analysis.cutoffs import cutoffs, octaves_per_channel, stride_table
+from audiostride.analysis.groups import grouped
+from audiostride.config.settings import ModelSettings
+from audiostride.frontends.log_mel import LogMel
+from audiostride.layers.functional import resampling_matrix
+from audiostride.tables import Spread, render
+
+# Riad et al. 2022, table 2: first layer's mean stride and cut-off over time (Hz) and over frequency
+# (cycles per mel), each a mean over three runs of edges on the grid of DFT bins.
+TABLE_2 = {
+    "acoustic_scenes": (1.89, 26.25, 1.99, 0.2448),
+    "birdsong": (1.91, 25.83, 1.96, 0.25),
+    "nsynth_instrument": (1.29, 38.33, 2.12, 0.2292),
+    "nsynth_pitch": (1.32, 37.5, 1.61, 0.3021),
+    "speech_commands": (1.97, 25.0, 1.95, 0.25),
+    "multi_task": (1.46, 34.17, 1.79, 0.2708),
+}
+
+
+@pytest.mark.parametrize("task", TABLE_2)
+def test_reproduces_the_grid_of_the_paper_s_table_2(task: str) -> None:
+    """At 160 frames and 64 channels every printed value is a mean of three grid points, and ours lies within
+    one step of it: the mean stride's edge is not the mean of three strides' edges."""
+    time_stride, time_hz, mel_stride, cycles = TABLE_2[task]
+    for n, rate, stride, printed in ((160, 100.0, time_stride, time_hz), (64, 1.0, mel_stride, cycles)):
+        step = rate / n
+        ours = cutoffs(n, stride, 4.0, rate).pass_band_on_grid
+        assert abs(ours - printed) <= step
+
+
+def test_cutoffs_of_the_paper_s_speech_row() -> None:
+    """Where three runs agree the printed value is ours: 25 Hz at stride 1.97, 0.25 cycles per mel at 1.95."""
+    assert cutoffs(160, 1.97, 4.0, 100.0).pass_band_on_grid == 25.0
+    assert cutoffs(64, 1.95, 4.0, 1.0).pass_band_on_grid == 0.25
+
+
+def test_edges_by_hand() -> None:
+    edges = cutoffs(100, 2.0, 4.0, 100.0)
+    assert (edges.pass_band, edges.pass_band_on_grid) == (25.0, 25.0)
+    assert (edges.half_amplitude, edges.stop_band) == (27.0, 29.0)
+    assert cutoffs(64, 64 / 30, 4.0, 1.0).pass_band_on_grid == 15 / 64  # whole but for rounding
+    assert cutoffs(101, 2.0, 0.0, 101.0).pass_band_on_grid == 25.0
+
+
+def test_an_edge_above_the_nyquist_frequency_is_none() -> None:
+    edges = cutoffs(16, 1.25, 4.0, 1.0)
+    assert edges.pass_band == 0.4
+    assert edges.half_amplitude is None
+    assert edges.stop_band is None
+
+
+@pytest.mark.parametrize("smoothness", [1.0, 4.0])
+def test_edges_are_where_the_layer_s_gain_is_one_half_and_zero(smoothness: float) -> None:
+    """The gain of the matrix itself, measured with tones between the bins' edges."""
+    n, rate = 400, 100.0
+    stride = n / (2 * 60.0)
+    edges = cutoffs(n, stride, smoothness, rate)
+    matrix = resampling_matrix(n, stride, smoothness)
+
+    def gain(hertz: float) -> float:
+        bins = round(hertz * n / rate)
+        tone = torch.cos(2 * torch.pi * bins * torch.arange(n, dtype=torch.float64) / n)
+        return float((matrix @ tone).square().mean().sqrt() * math.sqrt(2))
+
+    assert gain(edges.pass_band) == pytest.approx(1)
+    assert edges.half_amplitude is not None
+    assert edges.stop_band is not None
+    if smoothness > 1:
+        assert gain(edges.half_amplitude) == pytest.approx(0.5)
+    assert gain(edges.stop_band) == pytest.approx(0, abs=1e-9)
+
+
+def classifier(**settings: Any) -> Classifier:
+    return Classifier({"word": ["a", "b"]}, ModelSettings((4, 6), ((2, 2), (1, 3)), **settings))
+
+
+def test_table_follows_the_rate_from_layer_to_layer() -> None:
+    rows = stride_table(classifier(smoothness=1.0))
+    assert [(row["layer"], row["axis"]) for row in rows] == [
+        (1, "time"), (1, "frequency"), (2, "time"), (2, "frequency"),
+    ]  # fmt: skip
+    first, second = rows[0], rows[2]
+    assert (first["input_length"], first["output_length"], first["rate"]) == (100, 52, 100.0)
+    assert first["effective_stride"] == pytest.approx(100 / 52)
+    assert (first["pass_band"], first["unit"]) == (25.0, "Hz")
+    assert (second["input_length"], second["rate"]) == (52, 52.0)
+    mel = rows[3]
+    assert (mel["input_length"], mel["rate"], mel["unit"]) == (34, pytest.approx(34 / 64), "cycles/mel")
+    assert mel["pass_band"] == pytest.approx(34 / 64 / 6)
+
+
+def test_table_at_another_length_of_sound() -> None:
+    rows = stride_table(classifier(), frames=160)
+    assert (rows[0]["input_length"], rows[0]["rate"]) == (160, 100.0)
+
+
+def test_spectral_pooling_has_one_edge_and_strided_convolution_none() -> None:
+    row = stride_table(classifier(downsampling="spectral"))[0]
+    assert row["pass_band"] == row["half_amplitude"] == row["stop_band"] == 25.0
+    row = stride_table(classifier(downsampling="strided"))[0]
+    assert row["stride"] == 2.0
+    assert row["pass_band"] is None
+
+
+ROWS = [{"name": "a", "stride": 1.23456789, "edge": None}, {"name": "long, name", "stride": 20.0, "edge": 3}]
+
+
+def test_json_and_csv_keep_all_digits() -> None:
+    assert json.loads(render(ROWS, "json")) == ROWS
+    read = list(csv.DictReader(io.StringIO(render(ROWS, "csv"))))
+    assert read == [
+        {"name": "a", "stride": "1.23456789", "edge": ""},
+        {"name": "long, name", "stride": "20.0", "edge": "3"},
+    ]
+
+
+def test_table_aligns_numbers_to_the_right() -> None:
+    assert render(ROWS).splitlines() == [
+        "name        stride  edge",
+        "──────────  ──────  ────",
+        "a            1.235     –",
+        "long, name      20     3",
+    ]
+
+
+def test_spreads_are_two_columns_for_programs_and_one_for_people() -> None:
+    rows: list[dict[str, Any]] = [
+        {"task": "a", "stride": Spread(1.96666, 0.0321)},
+        {"task": "b", "stride": None},
+    ]
+    assert json.loads(render(rows[:1], "json")) == [
+        {"task": "a", "stride": 1.96666, "stride_deviation": 0.0321}
+    ]
+    read = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
+    assert read[1] == {"task": "b", "stride": "", "stride_deviation": ""}
+    assert render(rows).splitlines()[2] == "a     1.967 ± 0.032"
+
+
+def test_markdown_and_latex_escape_what_would_break_them() -> None:
+    rows = [{"run_name": "50 % | a_b", "edge": None}]
+    assert render(rows, "markdown").splitlines() == [
+        "| run name | edge |",
+        "| --- | ---: |",
+        "| 50 % \\| a_b | – |",
+    ]
+    assert render(rows, "latex").splitlines()[4] == r"50 \% | a\_b & -- \\"
+
+
+def test_deviation_is_that_of_a_sample() -> None:
+    assert Spread.of([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert Spread.of([1.5]) == (1.5, None)
+
+
+@pytest.mark.parametrize("task", TABLE_2)
+def test_the_printed_cutoffs_of_table_2_follow_from_three_strides_near_the_printed_ones(task: str) -> None:
+    """Three runs whose strides have the printed mean, but for rounding, have edges with the printed mean."""
+    time_stride, time_hz, mel_stride, cycles = TABLE_2[task]
+    for n, rate, stride, printed in ((160, 100.0, time_stride, time_hz), (64, 1.0, mel_stride, cycles)):
+        low, high = round(3 * printed * n / rate) // 3, -(-round(3 * printed * n / rate) // 3)
+        above = round(3 * printed * n / rate) - 3 * low
+        bins = [high] * above + [low] * (3 - above)
+        # An edge at bin b is that of all strides in (n / (2 b + 2), n / (2 b)]: move to the printed mean.
+        most, least = [n / (2 * b) for b in bins], [n / (2 * b + 2) + 1e-9 for b in bins]
+        share = (3 * stride - sum(least)) / (sum(most) - sum(least))
+        slack = 3 * 0.005 / (sum(most) - sum(least))
+        assert -slack <= share <= 1 + slack
+        share = min(max(share, 0.0), 1.0)
+        strides = [a + share * (b - a) for a, b in zip(least, most, strict=True)]
+        edges = [cutoffs(n, s, 4.0, rate).pass_band_on_grid for s in strides]
+        assert sum(strides) / 3 == pytest.approx(stride, abs=0.00501)
+        digits = 2 if rate == 100 else 4
+        assert round(sum(edges) / 3, digits) == pytest.approx(printed, abs=0.6 * 10**-digits)
+
+
+def test_octaves_between_channels_are_those_of_librosa_s_mel_frequencies() -> None:
+    """Around a channel's middle: the geometric spacing of its two neighbours, halved."""
+    frontend = LogMel()
+    middles = librosa.mel_frequencies(66, fmin=60, fmax=7800, htk=True)
+    for channel in (5, 20, 60):
+        wide = math.log2(middles[channel + 1] / middles[channel - 1]) / 2
+        assert octaves_per_channel(frontend, middles[channel]) == pytest.approx(wide, rel=0.01)
+    with pytest.raises(ValueError, match="mel channels reach from 60 to 7800 Hz, not to 20 Hz"):
+        octaves_per_channel(frontend, 20.0)
+
+
+def test_the_cumulated_pass_band_is_the_lowest_so_far() -> None:
+    deep = ModelSettings((4, 4, 4), ((2, 2), (1, 1), (2, 4)), smoothness=4.0)
+    rows = [row for row in stride_table(Classifier({"word": ["a", "b"]}, deep)) if row["axis"] == "time"]
+    bands = [row["pass_band"] for row in rows]
+    assert [row["cumulated_pass_band"] for row in rows] == [bands[0], min(bands[:2]), min(bands)]
+    assert bands[1] > bands[0]  # the ramp has kept more than the pass band
+
+
+def test_groups_are_means_with_deviations_and_miss_what_a_member_misses() -> None:
+    tables = [stride_table(classifier(smoothness=1.0)) for _ in range(3)]
+    for table, stride in zip(tables, (1.9, 2.0, 2.1), strict=True):
+        table[0]["stride"] = stride
+    tables[1][1]["stop_band"] = None
+    rows = grouped([("ours", tables[0]), ("other", tables[2]), ("ours", tables[1])])
+    assert [(row["group"], row["layer"], row["axis"], row["runs"]) for row in rows[:2]] == [
+        ("ours", 1, "time", 2), ("ours", 1, "frequency", 2),
+    ]  # fmt: skip
+    assert rows[0]["stride"] == (pytest.approx(1.95), pytest.approx(0.1 / math.sqrt(2)))
+    assert rows[1]["stop_band"] is None
+    assert rows[4]["group"] == "other"
+    assert rows[4]["stride"] == Spread(2.1, None)

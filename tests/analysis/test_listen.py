@@ -1,0 +1,232 @@
+"""What the first layer's low-pass leaves of a sound: modulations, what is rebuilt, the picture, the files."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audiostride import Classifier, LogMel
+from audiostride.analysis.listen import draw, listen, rebuild, spectrograms
+from audiostride.analysis.plots import svg
+from audiostride.analysis.trained import TrainedRun
+from audiostride.audio_file import read_sound
+from audiostride.cli import main
+from audiostride.config.settings import ModelSettings, Recipe
+from audiostride.errors import UserError
+
+
+def classifier(stride: tuple[float, float] = (2.0, 2.0), **settings: Any) -> Classifier:
+    """Untrained, but normalising as one that has heard speech."""
+    made = Classifier({"word": ["a", "b"]}, ModelSettings([2], [stride], **settings)).eval()
+    mean, variance = made.normalise.running_mean, made.normalise.running_var
+    assert mean is not None
+    assert variance is not None
+    mean.copy_(torch.linspace(-2, -8, 64))
+    variance.copy_(torch.linspace(9, 4, 64))
+    return made
+
+
+def run(**settings: Any) -> TrainedRun:
+    return TrainedRun("runs/a", classifier(**settings), Recipe(), [], [])
+
+
+def tone(hertz: float = 1000.0, seconds: float = 1.0, rate: int = 16000) -> NDArray[np.float64]:
+    return 0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def hiss(seconds: float = 0.15, rate: int = 16000) -> NDArray[np.float64]:
+    return 0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate))
+
+
+def voice(seconds: float = 0.15, rate: int = 16000) -> NDArray[np.float64]:
+    """Harmonics that die away, over some noise."""
+    t = np.arange(round(seconds * rate)) / rate
+    harmonics = sum(np.sin(2 * np.pi * 150 * k * t) / k for k in range(1, 20))
+    return 0.2 * harmonics * np.exp(-3 * t) + 0.2 * hiss(seconds, rate)
+
+
+def modulated(hertz: float) -> Tensor:
+    """Three seconds of a tone whose level goes up and down sinusoidally."""
+    t = np.arange(48000) / 16000
+    return torch.tensor(tone(seconds=3.0) * np.exp(np.sin(2 * np.pi * hertz * t)), dtype=torch.float32)
+
+
+def modulation(log_mel: Tensor, hertz: int) -> float:
+    """How far the second window, which has no beginning or end, goes up and down so many times."""
+    return float(torch.fft.rfft(log_mel[100:200], dim=0)[hertz].abs().square().sum().sqrt())
+
+
+@pytest.mark.parametrize("settings", [{"smoothness": 4.0}, {"downsampling": "spectral"}], ids=str)
+def test_slow_modulations_stay_and_fast_ones_are_gone(settings: dict[str, Any]) -> None:
+    """A stride of 2 keeps up to 25 Hz and nothing from 29 Hz on, a stride of 1 over frequency nearly all."""
+    model = classifier((2.0, 1.0), **settings)
+    before, after = spectrograms(model, modulated(10))
+    assert modulation(after, 10) == pytest.approx(modulation(before, 10), rel=0.01)
+    before, after = spectrograms(model, modulated(40))
+    assert modulation(before, 40) > 5
+    assert modulation(after, 40) < 1e-3 * modulation(before, 40)
+
+
+def test_over_frequency_it_is_the_normalised_spectrogram_that_is_low_passed() -> None:
+    """Up to 1/4 cycle per mel channel, bin 16, all stays; from the stop band on, bin 20, nothing does."""
+    model = classifier((1.0, 2.0), smoothness=4.0)
+    noise = torch.randn(16000, generator=torch.Generator().manual_seed(0)) / 10
+    before, after = (
+        torch.fft.rfft(model.normalise(log_mel), dim=1) for log_mel in spectrograms(model, noise)
+    )
+    slow = torch.arange(100) <= 47  # below the ramp that a stride of 1 has over time
+    before, after = torch.fft.fft(before, dim=0)[slow], torch.fft.fft(after, dim=0)[slow]
+    torch.testing.assert_close(after[:, :17], before[:, :17], rtol=1e-3, atol=1e-2)
+    assert before[:, 20:].abs().mean() > 10
+    assert after[:, 20:].abs().max() < 1e-2
+
+
+def test_without_a_ramp_a_stride_of_one_changes_nothing() -> None:
+    before, after = spectrograms(classifier((1.0, 1.0), downsampling="spectral"), modulated(40))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
+
+
+def test_windows_do_not_hear_one_another() -> None:
+    model, sound = classifier(), modulated(7)
+    louder = sound.clone()
+    louder[20000:] *= 10
+    (_, one), (_, other) = spectrograms(model, sound), spectrograms(model, louder)
+    torch.testing.assert_close(other[:100], one[:100], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(50, 1), (160, 1), (4001, 26), (16001, 101)])
+def test_a_frame_for_every_hop_that_has_begun(samples: int, frames: int) -> None:
+    before, after = spectrograms(classifier(), torch.rand(samples) / 10)
+    assert before.shape == after.shape == (frames, 64)
+
+
+def test_a_sound_rebuilt_from_its_spectrogram_has_nearly_the_same_one() -> None:
+    """Where it is within 40 dB of its loudest, to 1 dB in the mean."""
+    frontend = LogMel()
+    original = frontend(torch.tensor(voice(), dtype=torch.float32))
+    again = frontend(torch.from_numpy(rebuild(original, frontend)))
+    assert again.shape == original.shape
+    loud = original > original.max() - 4 * math.log(10)
+    decibels = 10 / math.log(10) * (again - original)[loud]
+    assert decibels.abs().mean() < 1
+
+
+def test_a_click_is_rebuilt_where_it_was() -> None:
+    click = torch.zeros(4800)
+    click[2000] = 1.0
+    frontend = LogMel()
+    rebuilt = rebuild(frontend(click), frontend)
+    assert abs(int(np.abs(rebuilt).argmax()) - 2000) < 80
+
+
+def test_silence_is_rebuilt_as_silence() -> None:
+    frontend = LogMel()
+    assert np.abs(rebuild(frontend(torch.zeros(1600)), frontend)).max() < 1e-5
+
+
+def test_axes_are_in_seconds_and_hertz() -> None:
+    """The brightest row is the mel channel around the tone, and all are equally high."""
+    model = classifier()
+    before, after = spectrograms(model, torch.tensor(tone(1000.0), dtype=torch.float32))
+    picture = draw(model, before, after)
+    panels: Any = picture.figure.axes
+    panel, other = panels[:2]
+    (mesh,) = panel.collections
+    corners = mesh.get_coordinates()
+    assert corners[0, 0, 0] == 0
+    assert corners[0, -1, 0] == pytest.approx(1.0)
+    row = np.asarray(mesh.get_array()).mean(1).argmax()
+    assert corners[row, 0, 1] < 1000 < corners[row + 1, 0, 1]
+    edges = librosa.hz_to_mel(corners[:, 0, 1], htk=True)
+    centres = librosa.hz_to_mel(librosa.mel_frequencies(66, fmin=60, fmax=7800, htk=True)[1:-1], htk=True)
+    np.testing.assert_allclose((edges[1:] + edges[:-1]) / 2, centres)
+    heights = np.diff(panel.transData.transform(corners[:, 0])[:, 1])
+    np.testing.assert_allclose(heights, heights[0], rtol=1e-3)
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("Time (seconds)", "Hz")
+    assert other.collections[0].get_clim() == mesh.get_clim()
+    assert "keeps all up to 25 Hz and 0.25 cycles/mel" in picture.alt
+    assert svg(picture.figure) == svg(picture.figure)
+
+
+def test_files_are_told_apart_by_the_low_pass_alone(tmp_path: Path) -> None:
+    """Of a stereo file at another rate: both sounds as long as it was, at 16 kHz, scaled alike."""
+    stereo = np.stack([hiss(rate=44100), 0.5 * hiss(rate=44100)], axis=1)
+    soundfile.write(tmp_path / "hiss.flac", stereo, 44100)
+    files = listen(run(), tmp_path / "hiss.flac", tmp_path / "out")
+    assert [file.name for file in files] == ["low_pass.png", "low_pass.svg", "before.wav", "after.wav"]
+    sounds = []
+    for file in files[2:]:
+        sound, rate = soundfile.read(file)
+        assert (rate, sound.shape) == (16000, (2400,))
+        sounds.append(sound)
+    assert max(np.abs(sound).max() for sound in sounds) == pytest.approx(0.9, abs=1e-3)
+    heard = torch.from_numpy(read_sound(tmp_path / "hiss.flac").samples)
+    before, after = (rebuild(log_mel, LogMel()) for log_mel in spectrograms(classifier(), heard))
+    np.testing.assert_allclose(
+        sounds[0] / np.abs(sounds).max(), before / np.abs([before, after]).max(), atol=1e-3
+    )
+    again = listen(run(), tmp_path / "hiss.flac", tmp_path / "again")
+    for one, other in zip(files, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_only_the_beginning_of_a_long_sound_is_taken(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", hiss(0.3), 16000)
+    files = listen(run(), tmp_path / "long.wav", tmp_path, seconds=0.1)
+    assert soundfile.info(files[-1]).frames == 1600
+
+
+def test_what_cannot_be_listened_to_is_told_in_a_sentence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hiss.wav", hiss(), 16000)
+    with pytest.raises(UserError, match="runs/a downsamples by max, which has no low-pass window"):
+        listen(run(downsampling="max"), tmp_path / "hiss.wav", tmp_path)
+    with pytest.raises(UserError, match=r"nothing\.wav is missing or no file"):
+        listen(run(), tmp_path / "nothing.wav", tmp_path)
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(UserError, match=r"text\.wav cannot be read as sound"):
+        listen(run(), tmp_path / "text.wav", tmp_path)
+    soundfile.write(tmp_path / "late.wav", np.concatenate([np.zeros(4000), hiss()]), 16000)
+    with pytest.raises(UserError, match=r"late\.wav is silent in its first 0\.2 seconds"):
+        listen(run(), tmp_path / "late.wav", tmp_path, seconds=0.2)
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_the_command_puts_the_sounds_beside_the_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, checkpoint, sound = classifier(), str(tmp_path / "a.ckpt"), str(tmp_path / "hiss.wav")
+    weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"classifier": model.configuration(), "state_dict": weights}, checkpoint)
+    soundfile.write(sound, hiss(), 16000)
+    assert main(["strides", checkpoint, "--plot", str(tmp_path / "plots"), "--listen", sound]) == 0
+    assert capsys.readouterr().err.endswith("low_pass.png, low_pass.svg, before.wav, after.wav\n")
+    assert (tmp_path / "plots" / "after.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([".", "--listen", "a.wav"], "--listen needs --plot FOLDER, where its sounds go"),
+        ([".", ".", "--listen", "a.wav", "--plot", "p"], "--listen takes one run, but there are 2"),
+        ([".", "--listen", "nowhere.wav", "--plot", "p"], "there is no sound file nowhere.wav"),
+    ],
+)
+def test_wrong_options_are_told_at_once(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["strides", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"audiostride strides: {sentence}\n")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,288 @@
+"""Pictures of strides: what is drawn is what the layers do and what the log says."""
+
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from audiostride import Classifier
+from audiostride.analysis.cutoffs import cutoffs
+from audiostride.analysis.plots import (
+    SPEECH_HZ,
+    draw_windows,
+    first_layer_cutoffs,
+    gains,
+    pictures,
+    save,
+    styled,
+    svg,
+    trajectories,
+)
+from audiostride.analysis.trained import TrainedRun
+from audiostride.cli import main
+from audiostride.config.settings import ModelSettings, Recipe
+from audiostride.layers.functional import Window, resampling_matrix
+
+INITIAL = ((2, 2), (1, 3))
+TRAINED = ((1.6, 1.9), (1.2, 2.7))
+
+
+def classifier(
+    strides: tuple[tuple[float, float], ...] = TRAINED, task: str = "word", **settings: Any
+) -> Classifier:
+    made = Classifier({task: ["a", "b"]}, ModelSettings([4] * len(strides), strides, **settings))
+    return made.eval()
+
+
+def trained(
+    strides: tuple[tuple[float, float], ...] = TRAINED,
+    initial: tuple[tuple[float, float], ...] = INITIAL,
+    steps: tuple[int, ...] = (50, 100),
+    name: str = "runs/a",
+    **settings: Any,
+) -> TrainedRun:
+    """A run as if its strides had gone evenly from the initial ones to these."""
+    model = classifier(strides, **settings)
+    begin, end = np.array(initial), np.array(strides)
+    log = [{"step": step, "strides": (begin + (end - begin) * step / max(steps)).tolist()} for step in steps]
+    settings.pop("task", None)
+    return TrainedRun(name, model, Recipe(ModelSettings([4] * len(initial), initial, **settings)), log, [])
+
+
+def figures(runs: list[TrainedRun], names: list[str] | None = None) -> dict[str, Figure]:
+    return {picture.name: picture.figure for picture in pictures(runs, names)}
+
+
+def grid(figure: Figure, layers: int = 2) -> Any:
+    """Its panels, (axes, layers)."""
+    return np.array(figure.axes).reshape(2, layers)
+
+
+def points(line: Any) -> Any:
+    return np.asarray(line.get_xydata())
+
+
+def gain_of_tones(n: int, stride: float, window: Window) -> torch.Tensor:
+    """How high each DFT tone comes out of the layer's matrix."""
+    matrix = resampling_matrix(n, stride, window).to(torch.complex128)
+    phase = torch.outer(torch.arange(n), torch.arange(n // 2 + 1)).double() * (2 * math.pi / n)
+    return (matrix @ torch.exp(1j * phase)).abs().square().mean(0).sqrt()
+
+
+WINDOWS = [
+    {"smoothness": 4.0},
+    {"smoothness": 1.0},
+    {"smoothness": 4.0, "ramp": "inside"},
+    {"smoothness": 0.25, "ramp": "relative"},
+    {"smoothness": 1.0, "multiple": 8},
+    {"downsampling": "spectral"},
+]
+
+
+@pytest.mark.parametrize("settings", WINDOWS, ids=str)
+def test_curves_are_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -> None:
+    """At each layer's own rate: at the DFT bins of its input, up to its Nyquist frequency."""
+    frames = 61
+    as_it_is = classifier(**settings)
+    panels = grid(draw_windows(as_it_is, INITIAL, frames))
+    for line, model in enumerate((classifier(INITIAL, **settings), as_it_is)):
+        sizes = model.trunk.sizes(frames, 64)
+        for axis, layer in np.ndindex(panels.shape):
+            n, stride = sizes[layer][axis], model.trunk.strides()[layer][axis].item()
+            x, y = points(panels[axis, layer].lines[line]).T
+            rate = (100.0, 1.0)[axis] * n / sizes[0][axis]
+            np.testing.assert_allclose(x, np.arange(n // 2 + 1) * rate / n)
+            np.testing.assert_allclose(y, gain_of_tones(n, stride, model.trunk.window), atol=1e-6)
+
+
+def test_gains_have_the_edges_of_the_cut_offs() -> None:
+    edges, gain = cutoffs(400, 3.3, 8.0, 400.0), gains(400, 3.3, 8.0)
+    bins = torch.arange(201)
+    assert edges.stop_band is not None
+    assert (gain[bins <= edges.pass_band] == 1).all()
+    assert (gain[bins >= edges.stop_band] == 0).all()
+    on_ramp = (bins > edges.pass_band) & (bins < edges.stop_band)
+    assert ((gain[on_ramp] > 0) & (gain[on_ramp] < 1)).all()
+
+
+def test_a_network_without_a_low_pass_has_no_windows_to_draw() -> None:
+    with pytest.raises(ValueError, match="strided downsampling has no low-pass window"):
+        draw_windows(classifier(((2, 2),), downsampling="strided"), ((2, 2),))
+
+
+def test_trajectories_are_the_log_after_the_recipe_s_strides() -> None:
+    run = trained(steps=(10, 20, 30))
+    drawn = trajectories([run], ["a"])
+    assert drawn is not None
+    panels = grid(drawn.figure)
+    for axis, layer in np.ndindex(panels.shape):
+        (line,) = panels[axis, layer].lines
+        assert line.get_xdata().tolist() == [0, 10, 20, 30]
+        logged = [entry["strides"][layer][axis] for entry in run.log]
+        assert line.get_ydata().tolist() == [INITIAL[layer][axis], *logged]
+
+
+def test_runs_of_a_group_look_alike_and_groups_do_not() -> None:
+    drawn = trajectories([trained(), trained(steps=(40,)), trained()], ["one", "one", "other"])
+    assert drawn is not None
+    first, second, other = drawn.figure.axes[0].lines
+    assert first.get_color() == second.get_color() != other.get_color()
+    (legend,) = drawn.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "other"]
+
+
+def test_runs_of_different_depth_share_the_layers_that_both_have() -> None:
+    shallow = trained(TRAINED[:1], INITIAL[:1], name="runs/b")
+    drawn = figures([trained(), shallow], ["deep", "shallow"])
+    assert [len(panel.lines) for panel in drawn["trajectories"].axes] == [2, 1] * 2
+    assert [len(drawn[f"windows_{number}"].axes) for number in (1, 2)] == [4, 2]
+    first, second = drawn["stride_plane"].axes
+    assert len(first.lines) - len(second.lines) == 3  # the course, start and end of one group
+    assert len(figures([shallow])["stride_plane"].axes) == 1
+
+
+def test_a_run_without_a_window_is_drawn_where_strides_are_all_that_counts() -> None:
+    strided = trained(INITIAL, downsampling="strided")
+    assert list(figures([strided])) == ["trajectories", "stride_plane", "downsampling"]
+    drawn = figures([strided, trained()], ["strided", "learned"])
+    assert list(drawn) == ["trajectories", "windows", "cutoffs", "stride_plane", "downsampling"]
+    assert [label.get_text() for label in drawn["cutoffs"].axes[0].get_yticklabels()] == ["learned"]
+    assert "windows" in figures([trained(INITIAL, downsampling="spectral")])
+
+
+def test_a_run_without_a_log_has_no_trajectory() -> None:
+    silent = trained(steps=())
+    assert "trajectories" not in figures([silent])
+    drawn = figures([silent, trained()], ["silent", "logged"])
+    assert len(drawn["trajectories"].axes[0].lines) == 1
+
+
+def test_cut_offs_are_mean_and_deviation_beside_the_line_of_speech() -> None:
+    strides = (1.6, 1.8, 2.0)
+    runs = [trained(((stride, 2.0),), ((2, 2),), smoothness=1.0) for stride in strides]
+    drawn = first_layer_cutoffs(runs, ["a"] * 3)
+    assert drawn is not None
+    panel: Any = drawn.figure.axes[0]
+    edges = [50 / stride for stride in strides]
+    mean, deviation = np.mean(edges), np.std(edges, ddof=1)
+    (container,) = panel.containers
+    marker, _, (bar,) = container.lines
+    assert marker.get_xdata() == pytest.approx([mean])
+    np.testing.assert_allclose(bar.get_segments()[0][:, 0], [mean - deviation, mean + deviation])
+    stop, speech = panel.lines[1:]
+    assert stop.get_xdata() == pytest.approx([mean, mean + 1])  # a ramp of one bin, 1 Hz apart
+    assert list(speech.get_xdata()) == [SPEECH_HZ, SPEECH_HZ] == [25, 25]
+    assert any("25 Hz: speech modulation" in text.get_text() for text in panel.texts)
+    assert panel.get_xlim()[0] < 25 < panel.get_xlim()[1]
+    assert f"{mean:.4g} ± {deviation:.2g} Hz" in drawn.alt
+
+
+def test_an_edge_above_the_nyquist_frequency_is_not_drawn() -> None:
+    drawn = first_layer_cutoffs([trained(((1.0, 2.0),), ((2, 2),))], ["a"])
+    assert drawn is not None
+    time, frequency = drawn.figure.axes
+    assert (len(time.lines), len(frequency.lines)) == (2, 2)  # marker and line of speech; marker and edge
+
+
+def test_the_stride_plane_leads_from_the_start_to_the_trained_mean() -> None:
+    runs = [trained(((stride, 3.0),), ((2, 2),)) for stride in (1.5, 2.5)]
+    (panel,) = figures(runs, ["a", "a"])["stride_plane"].axes
+    course, start, end = panel.lines[:3]
+    np.testing.assert_allclose(points(course), [(2, 2), (2, 3)])
+    np.testing.assert_allclose(points(start), [(2, 2)])
+    np.testing.assert_allclose(points(end), [(2, 3)])
+    assert panel.get_xlim() == panel.get_ylim()
+
+
+def test_downsampling_is_that_of_the_maps() -> None:
+    run = trained()
+    time, frequency = run.classifier.trunk.sizes(100, 64)[-1]
+    (panel,) = figures([run])["downsampling"].axes
+    _, nominal, effective = panel.lines
+    assert effective.get_xdata() == pytest.approx([100 * 64 / (time * frequency)])
+    assert nominal.get_xdata() == pytest.approx([np.prod(TRAINED)], rel=1e-6)
+    assert len(panel.get_xticks()) > 0
+
+
+def test_files_are_the_same_every_time(tmp_path: Path) -> None:
+    run = trained(TRAINED[:1], INITIAL[:1])
+    drawn = pictures([run])[:2]
+    first, again = save(drawn, tmp_path / "a"), save(pictures([run])[:2], tmp_path / "b")
+    assert [file.name for file in first] == [
+        "trajectories.png", "trajectories.svg", "windows.png", "windows.svg",
+    ]  # fmt: skip
+    for one, other in zip(first, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+        assert one.suffix == ".svg" or one.read_bytes().startswith(b"\x89PNG")
+    assert svg(drawn[0].figure) == first[1].read_text()
+
+
+def test_svg_needs_nothing_from_elsewhere() -> None:
+    document = ElementTree.fromstring(svg(pictures([trained(TRAINED[:1], INITIAL[:1])])[0].figure))
+    for element in document.iter():
+        assert not element.tag.endswith("}text")  # nor a font
+        for name, value in element.attrib.items():
+            assert not name.endswith("href") or value.startswith(("#", "data:"))
+
+
+def test_the_dark_style_is_light_on_dark_and_stays_within(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    for dark in (False, True):
+        for picture in pictures([trained()], dark=dark):
+            label = picture.figure.axes[0].xaxis.label.get_color()
+            ink, paper = (sum(to_rgb(colour)) / 3 for colour in (label, picture.figure.get_facecolor()))
+            assert ink - paper > 0.7 if dark else paper - ink > 0.7
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_many_groups_all_look_different() -> None:
+    with styled():
+        looks = [tuple(look.values()) for look in matplotlib.rcParams["axes.prop_cycle"]]
+    assert len(set(looks)) == len(looks) >= 50
+    names = [f"a recipe with a long name, number {number}" for number in range(20)]
+    drawn = figures([trained(TRAINED[:1], INITIAL[:1], steps=()) for _ in names], names)
+    drawn["stride_plane"].draw_without_rendering()
+    assert drawn["stride_plane"].legends[0].get_window_extent().width < 700
+
+
+def test_a_name_is_no_formula() -> None:
+    drawn = figures([trained(name=r"runs/$\a$"), trained()], [r"$\b$", "other"])
+    for figure in drawn.values():
+        figure.draw_without_rendering()
+    assert drawn["windows_1"].get_suptitle() == r"Low-pass windows of runs/$\a$"
+
+
+def test_every_picture_is_told_in_a_sentence_with_numbers() -> None:
+    told = {picture.name: picture.alt for picture in pictures([trained(smoothness=1.0)])}
+    assert told["trajectories"].endswith("the first layer's (time × frequency) end at 1.6 × 1.9.")
+    assert "1 up to 31.25 Hz of modulation and 0.2632 cycles per mel channel" in told["windows"]
+    assert told["stride_plane"].endswith("the first layer's are 1.6 × 1.9.")
+    assert told["downsampling"].startswith("Global downsampling: ")
+    assert all(alt.endswith(".") for alt in told.values())
+
+
+def checkpoint(folder: Path, model: Classifier) -> str:
+    """A file as training leaves it, without the run around it."""
+    weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"classifier": model.configuration(), "state_dict": weights}, folder / "a.ckpt")
+    return str(folder / "a.ckpt")
+
+
+def test_the_command_draws_beside_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folder = checkpoint(tmp_path, classifier(TRAINED[:1])), tmp_path / "plots"
+    assert main(["strides", file, "--format", "json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert main(["strides", file, "--format", "json", "--plot", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == table
+    written = sorted(path.name for path in folder.iterdir())
+    assert err.startswith(f"{folder}: windows.png, windows.svg, cutoffs.png")
+    assert sorted(err.split(": ")[1].strip().split(", ")) == written

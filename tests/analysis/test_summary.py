@@ -1,0 +1,105 @@
+"""The network layer by layer: sizes by the formulas, multiplications by torch's own counter."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.tiny_run import tiny
+from torch.utils.flop_counter import FlopCounterMode
+
+from audiostride import load
+from audiostride.analysis.summary import summary
+from audiostride.cli import main
+from audiostride.data.store import Store
+from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.training.fit import train
+
+KINDS: Any = ("strided", "max", "average", "spectral", "diffstride")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("smoothness", [4.0, 1.0])
+def test_multiplications_are_those_that_torch_counts(kind: Any, smoothness: float) -> None:
+    network = SeparableCNN((8, 12, 16), ((2, 2), (1, 1), (2, 3)), kind, smoothness).eval()
+    x = torch.randn(1, 1, 100, 64)
+    with torch.no_grad():
+        network(x)  # builds the operators
+        with FlopCounterMode(display=False) as counter:
+            network(x)
+    assert 2e6 * summary(network)[-1]["mega_macs"] == pytest.approx(counter.get_total_flops(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes_are_those_of_the_maps(kind: Any) -> None:
+    network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, 1.0).eval()
+    sizes = []
+    for block in network.separable_blocks():
+        for layer in (block.time, block.frequency):
+            layer.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[2:])))
+    network(torch.randn(1, 1, 98, 64))
+    rows = summary(network, 98)
+    assert [tuple(map(int, row["output"].split(" × "))) for row in rows[:-1]] == sizes
+
+
+def test_strided_sizes_follow_the_formula_of_convolutions() -> None:
+    """floor((W − F + 2 P) / S) + 1 with F = 3, P = 1."""
+    rows = summary(SeparableCNN((4, 4), ((2, 3), (3, 2)), "strided"), 98)
+    assert [row["output"] for row in rows] == ["49 × 64", "49 × 22", "17 × 22", "17 × 11", "17 × 11"]
+
+
+def test_a_receptive_field_is_what_an_output_sees() -> None:
+    """Of strided convolution: by the gradient of one output sample."""
+    network = SeparableCNN((3, 3, 3), ((2, 1), (2, 2), (1, 2)), "strided").eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()  # so that no path is cut by a ReLU, nor cancelled by another
+    x = torch.ones(1, 1, 120, 64, requires_grad=True)
+    network.blocks(x)[0, :, 15, 8].sum().backward()
+    assert x.grad is not None
+    seen = x.grad[0, 0] != 0
+    frames, mels = int(seen.any(1).sum()), int(seen.any(0).sum())
+    last = summary(network, 120)[-1]
+    assert last["field_ms"] == (frames - 1) * 10 + 25
+    assert last["field_mels"] == mels
+
+
+def test_parameters_add_up() -> None:
+    network = SeparableCNN((4, 5), ((2, 2), (1, 1)))
+    rows = summary(network)
+    assert rows[-1]["parameters"] == sum(row["parameters"] for row in rows[:-1])
+    assert rows[-1]["parameters"] == sum(p.numel() for p in network.parameters())
+
+
+def test_a_recipe_is_summed_up_with_any_setting(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no corpus is prepared
+    command = ["summary", "speech_commands_small", "--model.smoothness", "2", "--format", "csv"]
+    assert main(command) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["channels"] for row in rows[:4]] == ["32", "32", "64", "64"]
+    assert rows[0]["output"] == "54 × 64"
+    assert main(["summary", "small", "--data.window_s", "0.5", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split(",")[2] == "50 × 64"
+    assert main(["summary", "nothing"]) == 1
+    assert "there is no recipe nothing" in capsys.readouterr().err
+
+
+def test_a_run_is_summed_up_with_the_strides_that_it_learned(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(store, stride_learning_rate=0.2), tmp_path / "run")
+    capsys.readouterr()
+    for given in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "best.ckpt"):
+        assert main(["summary", str(given), "--format", "json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        strides = [stride.item() for pair in load(tmp_path / "run").trunk.strides() for stride in pair]
+        assert [row["stride"] for row in rows[:-1]] == strides
+    assert main(["summary", str(tmp_path / "run"), "--model.smoothness", "2"]) == 2
+    assert main(["summary"]) == 2
+    assert main(["summary", str(tmp_path)]) == 1
+    assert "has no checkpoint" in capsys.readouterr().err

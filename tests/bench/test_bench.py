@@ -1,0 +1,81 @@
+"""The benchmarks measure what they say; how fast things are is theirs to tell, not a test's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiostride.bench.data import _Files, bench_windows
+from audiostride.bench.noise_corpus import noise_corpus
+from audiostride.bench.prepare import bench_prepare
+from audiostride.bench.settings import PrepareBench, WindowsBench
+from audiostride.cli import main
+
+
+def test_windows_are_compared_with_files_and_with_copying() -> None:
+    rows = bench_windows(WindowsBench(files=40, corpora=2, batch_size=8, rounds=2))
+    rate = {row["way"]: row["windows_per_second"] for row in rows}
+    assert list(rate) == [
+        "a WAV file per window",
+        "prepared corpus",
+        "2 prepared corpora",
+        "memory copy",
+    ]
+    for row in rows:
+        assert row["times_files"] == pytest.approx(rate[row["way"]] / rate["a WAV file per window"])
+        assert row["share_of_memory_copy"] == pytest.approx(rate[row["way"]] / rate["memory copy"])
+
+
+def test_files_are_cut_as_windows_are(tmp_path: Path) -> None:
+    corpus = noise_corpus(tmp_path, 10, 1.5)
+    files = _Files(corpus)
+    whole, _ = soundfile.read(corpus.folder / corpus.recordings[3].path, dtype="int16")
+    window, label = files[3]
+    assert label == 3
+    assert window.numpy().tobytes() in whole.tobytes()
+    assert len(whole) == 24000
+
+
+def test_every_damaged_file_is_left_out_and_counted() -> None:
+    rows = bench_prepare(PrepareBench(files=200, seconds=0.05, workers=[1]))
+    assert [(row["damaged"], row["left_out"]) for row in rows] == [("none", 0), ("1 of 100", 2)]
+    assert all(20 < row["peak_mb"] < 2000 for row in rows)
+
+
+def test_noise_files_differ(tmp_path: Path) -> None:
+    corpus = noise_corpus(tmp_path, 20, 0.1)
+    sounds = {(corpus.folder / recording.path).read_bytes() for recording in corpus.recordings}
+    assert len(sounds) == 20
+    assert np.unique([recording.split for recording in corpus.recordings]).tolist() == [
+        "test",
+        "train",
+        "valid",
+    ]
+
+
+def test_results_come_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["bench", "data", "--files", "40", "--batch_size", "4", "--rounds", "1"]
+    assert main([*small, "--format", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    assert main([*small, "--corpora", "1"]) == 0
+    assert "share of memory copy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "sentence"),
+    [
+        (WindowsBench, {"files": 20}, "--files must be at least 40, but is 20"),
+        (WindowsBench, {"rounds": 0}, "--rounds must be at least 1, but is 0"),
+        (WindowsBench, {"seconds": 0.5}, "--seconds must be at least 1, but is 0.5"),
+        (PrepareBench, {"workers": [0]}, "--workers must be at least 1, but is 0"),
+        (PrepareBench, {"seconds": 0}, "--seconds must be at least 0.01, but is 0"),
+    ],
+)
+def test_settings_out_of_range_are_told_in_a_sentence(
+    kind: Any, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        kind(**settings)

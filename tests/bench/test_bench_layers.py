@@ -1,0 +1,105 @@
+"""What the layers are compared with gives the same numbers, or the same sizes, as the layers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiostride.bench.drift import bench_drift
+from audiostride.bench.figure import cost_picture
+from audiostride.bench.layers import _METHODS, FftDiffStride, FreeCrop, bench_layer, bench_layers
+from audiostride.bench.settings import DriftBench, LayerBench, LayersBench, StepBench
+from audiostride.bench.step import bench_step
+from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
+
+
+@pytest.mark.parametrize("stride", [1.1, 1.3, 2.0, 3.7])
+@pytest.mark.parametrize("smoothness", [1.0, 4.0])
+@pytest.mark.parametrize("n", [16, 33, 64])
+def test_the_fft_form_is_diffstride_on_one_axis(n: int, stride: float, smoothness: float) -> None:
+    for dim in (-1, -2):
+        layer = DiffStride1d(stride, smoothness, dim=dim).double()
+        shape = (2, 3, n, 5) if dim == -2 else (2, 3, 5, n)
+        x = torch.randn(shape, dtype=torch.float64)
+        ours, theirs = layer(x), FftDiffStride(layer)(x)
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+        g = torch.randn_like(ours)
+        gradients = [torch.autograd.grad((y * g).sum(), layer.stride)[0] for y in (ours, theirs)]
+        torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(16, 21), (33, 64), (64, 101)])
+def test_the_fft_form_is_diffstride_on_two_axes(sizes: tuple[int, int]) -> None:
+    layer = DiffStride2d((2.3, 1.7), 2.0).double()
+    x = torch.randn(2, 3, *sizes, dtype=torch.float64)
+    ours, theirs = layer(x), FftDiffStride(layer)(x)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+
+
+def test_the_free_crop_has_the_sizes_of_diffstride() -> None:
+    layer = DiffStride1d(2.3, 4.0)
+    assert FreeCrop(layer)(torch.ones(2, 100)).shape == layer(torch.ones(2, 100)).shape
+
+
+def test_every_method_is_compared_with_the_crop_and_the_fft_of_its_smoothness() -> None:
+    rows = bench_layers(LayersBench(batch_size=1, frames=20, smoothness=[1.0, 2.0], rounds=1))
+    assert [(row["method"], row["smoothness"]) for row in rows] == [
+        (method, smoothness) for smoothness in (1.0, 2.0) for method in _METHODS
+    ]
+    for first in (0, len(_METHODS)):
+        group = {row["method"]: row for row in rows[first : first + len(_METHODS)]}
+        for row in group.values():
+            assert row["to_crop"] == pytest.approx(row["training_ms"] / group["free crop"]["training_ms"])
+            assert row["to_fft"] == pytest.approx(row["training_ms"] / group["fft"]["training_ms"])
+            assert row["to_strided"] == pytest.approx(row["training_ms"] / group["strided"]["training_ms"])
+            assert row["kept_to_crop"] == pytest.approx(row["kept_mb"] / group["free crop"]["kept_mb"])
+
+
+def test_diffstride_keeps_about_as_much_as_a_free_crop_and_half_of_what_the_fft_keeps() -> None:
+    """Counted bytes, so it does not depend on the machine."""
+    rows = bench_layers(LayersBench(batch_size=2, smoothness=[4.0, 1.0], rounds=1))
+    for row in rows:
+        if row["method"] == "diffstride":
+            assert row["kept_to_crop"] < 1.15
+            assert row["kept_to_fft"] < 0.55
+
+
+def test_a_layer_alone_is_compared_with_its_fft_form() -> None:
+    rows = bench_layer(LayerBench((2, 3, 16, 20), rounds=2, smoothness=[1.0]))
+    assert [row["form"] for row in rows] == ["fft", "matrices"]
+    assert rows[1]["times_fft"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
+
+
+def test_the_picture_has_every_method_s_ratio(tmp_path: Path) -> None:
+    rows = bench_layers(
+        LayersBench(batch_size=1, frames=20, smoothness=[2.0, 1.0], rounds=1, plot=str(tmp_path / "plots"))
+    )
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["layers.png", "layers.svg"]
+    picture = cost_picture(rows)
+    training = picture.figure.axes[0]
+    drawn = [
+        np.asarray(line.get_xdata()) for line in training.get_lines()[:-1]
+    ]  # the last is that of the crop
+    for smoothness, values in zip((2.0, 1.0), drawn, strict=True):
+        assert list(values) == [row["to_crop"] for row in rows if row["smoothness"] == smoothness]
+    assert f"{rows[3]['to_crop']:.2f}" in picture.alt
+
+
+def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
+    settings = DriftBench(1, [2] * 6, multiples=[1, 16], drift=0.02, steps=6, compile=False)
+    rows = {row["lengths"]: row for row in bench_drift(settings)}
+    assert list(rows) == ["as they come", "multiples of 16", "frozen"]
+    assert rows["as they come"]["sizes_seen"] > rows["multiples of 16"]["sizes_seen"]
+    assert rows["frozen"]["sizes_seen"] == 1
+
+
+def test_the_parts_of_a_step_are_shares_of_the_whole() -> None:
+    rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=14))}
+    assert list(rows) == [
+        "windows", "frontend", "network, there and back", "optimiser", "logging", "whole step",
+        "optimiser, not fused",
+    ]  # fmt: skip
+    for row in rows.values():
+        assert row["percent"] == pytest.approx(100 * row["ms"] / rows["whole step"]["ms"])
+        assert row["ms"] > 0

@@ -1,0 +1,42 @@
+"""One set of defaults, and it is the paper's."""
+
+import inspect
+import json
+from dataclasses import asdict
+from typing import get_type_hints
+
+import pytest
+from conftest import RECORDED
+
+from audiostride import LogMel, SeparableCNN
+from audiostride.config.settings import ModelSettings, Recipe
+from audiostride.layers.conv_downsample import Downsampling
+
+
+def test_settings_and_network_have_the_same_defaults() -> None:
+    assert get_type_hints(ModelSettings)["downsampling"] == Downsampling
+    parameters = inspect.signature(SeparableCNN).parameters
+    assert asdict(ModelSettings()) == {name: parameter.default for name, parameter in parameters.items()}
+
+
+def test_defaults_are_the_paper_s() -> None:
+    file = RECORDED.parent / "paper" / "facts.json"
+    if not file.is_file():
+        pytest.skip("the paper's facts are not beside the project")
+    facts = json.loads(file.read_text())
+    recipe, network, training = Recipe(), facts["network"], facts["training"]
+    assert list(recipe.model.channels) == network["channels"]
+    assert [list(pair) for pair in recipe.model.strides] == network["initial_strides"]
+    assert recipe.model.smoothness == network["smoothness"]
+    assert recipe.training.learning_rate == training["learning_rate"]
+    assert recipe.training.stride_learning_rate is None
+    assert (recipe.training.steps, recipe.training.batch_size) == (
+        training["batches"],
+        training["batch_size"],
+    )
+    assert (recipe.training.schedule, recipe.training.complexity) == ("constant", 0)
+    assert (recipe.data.window_s, recipe.augmentation.shift_s) == (training["window_s"], 0)
+    frontend, ours = facts["frontend"], LogMel()
+    assert (ours.sample_rate, ours.mel_channels) == (frontend["sample_rate_hz"], frontend["mel_channels"])
+    assert ours.hop * 1000 == frontend["hop_ms"] * ours.sample_rate
+    assert ours.mel.spectrogram.win_length * 1000 == frontend["window_ms"] * ours.sample_rate

@@ -1,0 +1,26 @@
+"""The recorded corpora from files to tasks: what the labels say can be heard."""
+
+from pathlib import Path
+
+import pytest
+
+from audiostride.bench.baseline import baseline
+from audiostride.corpora import DATASETS
+from audiostride.prepare.prepare import prepare
+
+TASKS = {
+    "speech_commands": ["speech_commands"],
+    "nsynth": ["nsynth_instrument", "nsynth_pitch"],
+    "birdsong": ["birdsong"],
+    "acoustic_scenes": ["acoustic_scenes"],
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_logistic_regression_hears_every_task(name: str, recorded: Path, tmp_path: Path) -> None:
+    """Wrong labels, splits or samples would bring it down to guessing."""
+    store = prepare(DATASETS[name].read(recorded / name), tmp_path / name)
+    assert list(store.tasks) == TASKS[name]
+    assert store.card["left_out"] == 0
+    for row in baseline(store):
+        assert row["regression_percent"] > row["guessing_percent"] + 10, row

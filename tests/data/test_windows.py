@@ -1,0 +1,145 @@
+"""Which recordings of a prepared corpus are used, and the windows cut from them."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiostride.corpora.base import Corpus, Recording
+from audiostride.data.store import Store
+from audiostride.data.windows import EvaluationWindows, TrainingWindows, select
+from audiostride.errors import UserError
+from audiostride.prepare.prepare import prepare
+
+TASK = "speech_commands"
+ALL = {TASK: ["yes", "no", "stop"]}
+
+
+def counting_store(folder: Path, lengths: list[int], split: str = "train") -> Store:
+    """Recordings whose samples count 1, 2, 3, … so that every window tells where it was cut."""
+    (folder / "source").mkdir(parents=True)
+    recordings = []
+    for number, length in enumerate(lengths):
+        samples = (np.arange(length) + 1).astype(np.int16)
+        soundfile.write(folder / "source" / f"{number}.wav", samples, 16000, subtype="PCM_16")
+        recordings.append(Recording(f"{number}.wav", split, {"task": "ab"[number % 2]}))
+    return prepare(
+        Corpus("counting", folder / "source", "official", {"task": ["a", "b"]}, recordings), folder / "out"
+    )
+
+
+# Which recordings
+
+
+def test_selection_renumbers_the_labels_that_are_asked_for(store: Store) -> None:
+    chosen = select(store, "train", {TASK: ["yes", "no"]})
+    assert Counter(chosen.labels[TASK].tolist()) == {0: 6, 1: 6}
+    names = store.names[chosen.recordings]
+    assert all(
+        name.startswith(("yes", "no")[label]) for name, label in zip(names, chosen.labels[TASK], strict=True)
+    )
+
+
+def test_unknown_labels_and_tasks_are_told_in_a_sentence(store: Store) -> None:
+    with pytest.raises(UserError, match="has no label go for speech_commands: it has no, stop, yes"):
+        select(store, "train", {TASK: ["go"]})
+    with pytest.raises(UserError, match="has no task bird: there are speech_commands"):
+        select(store, "train", {"bird": ["a"]})
+
+
+def test_a_split_without_recordings_is_empty(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [100, 100]), "test", {"task": ["a", "b"]})
+    assert chosen.labelled("task") == len(chosen.recordings) == 0
+
+
+# Windows in training
+
+
+def test_training_windows_lie_inside_recordings_and_recordings_inside_windows(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [50, 50, 8, 8]), "train", {"task": ["a", "b"]})
+    begins: dict[int, set[int]] = {50: set(), 8: set()}
+    for batch in (TrainingWindows(chosen, 4, 20, seed=1)[k] for k in range(100)):
+        for row, recording in zip(batch["waveform"].numpy(), batch["recording"].tolist(), strict=True):
+            sound = row[row > 0]
+            length = 50 if recording < 2 else 8
+            assert len(sound) == min(20, length)
+            assert (np.diff(sound) == 1).all()
+            begins[length].add(int(sound[0]) - 1 - int(np.flatnonzero(row)[0]))
+    assert begins == {50: set(range(31)), 8: set(range(-12, 1))}
+
+
+def test_shift_lets_windows_reach_over_either_end(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [50, 50]), "train", {"task": ["a", "b"]})
+    windows = TrainingWindows(chosen, 2, 50, shift=10)
+    rows = np.concatenate([windows[k]["waveform"].numpy() for k in range(200)])
+    assert {len(row[row > 0]) for row in rows} == set(range(40, 51))
+    assert {row[0] for row in rows} >= {0, 11}
+    assert {row[-1] for row in rows} >= {0, 40}
+
+
+def test_every_recording_comes_once_before_any_comes_again(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [30] * 10), "train", {"task": ["a", "b"]})
+    windows = TrainingWindows(chosen, 4, 20)
+    order = np.concatenate([windows[k]["recording"].numpy() for k in range(15)])
+    epochs = order.reshape(6, 10)
+    assert (np.sort(epochs, axis=1) == np.arange(10)).all()
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_a_batch_larger_than_the_corpus_is_filled(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [30] * 3), "train", {"task": ["a", "b"]})
+    assert Counter(TrainingWindows(chosen, 8, 20)[1]["recording"].tolist()).keys() == {0, 1, 2}
+
+
+def test_batches_follow_from_seed_and_number_alone(store: Store) -> None:
+    chosen = select(store, "train", ALL)
+    first, again = (TrainingWindows(chosen, 4, 8000, seed=3) for _ in range(2))
+    other = TrainingWindows(chosen, 4, 8000, seed=4)
+    first[0]
+    assert first[5]["waveform"].equal(again[5]["waveform"])
+    assert not first[5]["waveform"].equal(other[5]["waveform"])
+    assert not first[5]["waveform"].equal(first[6]["waveform"])
+
+
+# Windows in evaluation
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(20, [0]), (60, [0, 20, 40]), (8, [-6]), (29, [4]), (30, [-5, 15]), (50, [-5, 15, 35]), (2, [-9])],
+)
+def test_evaluation_windows_are_consecutive_and_centred(
+    length: int, expected: list[int], tmp_path: Path
+) -> None:
+    chosen = select(counting_store(tmp_path, [length]), "train", {"task": ["a", "b"]})
+    windows = EvaluationWindows(chosen, 2, 20)
+    assert windows.begins.tolist() == expected
+    rows = np.concatenate([windows[k]["waveform"].numpy() for k in range(len(windows))])
+    line = np.concatenate([np.zeros(20), np.arange(length) + 1, np.zeros(20)])
+    for row, begin in zip(rows, expected, strict=True):
+        assert np.array_equal(row, line[20 + begin : 40 + begin])
+
+
+def test_evaluation_visits_every_recording_once_per_window(store: Store) -> None:
+    chosen = select(store, "test", ALL)
+    windows = EvaluationWindows(chosen, 4, 4000)
+    seen = Counter(int(r) for k in range(len(windows)) for r in windows[k]["recording"])
+    assert seen == {r: max(1, round(length / 4000)) for r, length in enumerate(chosen.lengths)}
+
+
+def test_memory_of_a_batch_is_used_again_only_when_nobody_holds_it(tmp_path: Path) -> None:
+    chosen = select(counting_store(tmp_path, [100] * 6), "train", {"task": ["a", "b"]})
+    windows = TrainingWindows(chosen, 4, 20, seed=1)
+    kept = [windows[k]["waveform"][1:, ::2] for k in range(8)]  # views hold it too
+    expected = [part.clone() for part in kept]
+    for number in range(20):
+        windows[number]
+    assert all(part.equal(copy) for part, copy in zip(kept, expected, strict=True))
+    places = set()
+    for number in range(20):
+        batch = windows[number]
+        places.add(batch["waveform"].data_ptr())
+        del batch
+    assert len(places) == 1

@@ -1,0 +1,112 @@
+"""What a run shows in TensorBoard while it trains."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.tiny_run import assert_same, metrics, tiny, weights
+from helpers.two_tasks import recipe
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from audiostride.analysis.cutoffs import cutoffs
+from audiostride.data.store import Store
+from audiostride.layers.functional import Window
+from audiostride.training import tensorboard
+from audiostride.training.fit import train
+
+
+def events(run: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run), size_guidance={"images": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_cutoffs_follow_the_strides(store: Store, tmp_path: Path) -> None:
+    train(tiny(store), tmp_path / "run")
+    log = events(tmp_path / "run")
+    for axis, n, rate in (("time", 100, 100.0), ("frequency", 64, 1.0)):
+        strides = log.Scalars(f"stride/block1/{axis}")
+        bands = log.Scalars(f"cutoff/block1/{axis}")
+        assert [event.step for event in bands] == [2, 4, 6]
+        for stride, band in zip(strides, bands, strict=True):
+            assert band.value == pytest.approx(cutoffs(n, stride.value, 4.0, rate).pass_band, rel=1e-5)
+
+
+def test_cutoffs_are_those_of_the_windows_that_the_network_sees(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, steps=2)
+    recipe.data.window_s, recipe.model.ramp = 0.5, "inside"
+    train(recipe, tmp_path / "run")
+    log = events(tmp_path / "run")
+    (stride,), (band,) = (log.Scalars(f"{what}/block1/time") for what in ("stride", "cutoff"))
+    window = Window(4.0, "inside")
+    assert band.value == pytest.approx(cutoffs(50, stride.value, window, 100.0).pass_band, rel=1e-5)
+
+
+def test_pictures_are_drawn_at_the_end_of_a_short_run(sounds: Store, tmp_path: Path) -> None:
+    train(recipe(sounds), tmp_path / "run")
+    log = events(tmp_path / "run")
+    assert set(log.Tags()["images"]) == {"windows", "low_pass", "confusion/shape", "confusion/level"}
+    for name in log.Tags()["images"]:
+        (image,) = log.Images(name)
+        assert image.step == 6
+        assert min(image.width, image.height) > 200
+
+
+def test_a_long_run_is_drawn_as_often_as_its_share_of_time_allows(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred seconds from validation to validation, for pictures that take one and a half."""
+    clock, drawn = [0.0], []
+
+    def draw(self: Any, trainer: Any, pl_module: Any) -> None:
+        drawn.append(trainer.global_step)
+        self.drawing, self.longest = self.drawing + 1.5, 1.5
+
+    monkeypatch.setattr(tensorboard.Pictures, "_draw", draw)
+    pictures = tensorboard.Pictures()
+    monkeypatch.setattr(tensorboard.time, "monotonic", lambda: clock[0])
+    trainer = type("Trainer", (), {"max_steps": 20, "global_step": 0})()
+    pictures.on_train_start(trainer, None)  # type: ignore[arg-type]
+    for step in range(1, 21):
+        clock[0], trainer.global_step = 100.0 * step, step
+        pictures.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert drawn == [2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20]
+    assert pictures.drawing <= 0.01 * clock[0]
+
+
+def test_pictures_change_nothing_in_what_is_learned(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorboard, "_SHARE", np.inf)  # at every validation
+    train(tiny(store), tmp_path / "with")
+    assert len(events(tmp_path / "with").Images("low_pass")) == 3
+    monkeypatch.setattr(tensorboard.Pictures, "_draw", lambda *args: None)
+    train(tiny(store), tmp_path / "without")
+    assert_same(weights(tmp_path / "with"), weights(tmp_path / "without"))
+
+
+def test_a_picture_that_fails_does_not_end_a_run(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any) -> None:
+        raise RuntimeError("no room on the wall")
+
+    monkeypatch.setattr(tensorboard.Pictures, "_draw", lambda *args: None)
+    train(tiny(store), tmp_path / "without")
+    monkeypatch.undo()
+    monkeypatch.setattr(tensorboard, "_SHARE", np.inf)  # at every validation
+    monkeypatch.setattr(tensorboard, "spectrograms", fails)
+    with pytest.warns(UserWarning, match="no pictures for TensorBoard: no room on the wall"):
+        train(tiny(store), tmp_path / "run")
+    assert metrics(tmp_path / "run")[-1]["step"] == 6
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "without"))
+
+
+def test_settings_are_in_the_table_of_hyperparameters(store: Store, tmp_path: Path) -> None:
+    train(tiny(store), tmp_path / "run")
+    data = events(tmp_path / "run").PluginTagToContent("hparams")
+    told = plugin_data_pb2.HParamsPluginData.FromString(data["_hparams_/session_start_info"])
+    assert told.session_start_info.hparams["training.stride_learning_rate"].number_value == 0.05
+    assert told.session_start_info.hparams["model.downsampling"].string_value == "diffstride"
