@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from scipy.stats import binomtest
 
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
@@ -28,8 +28,6 @@ from audiostride.training.evaluate import Evaluation, evaluation
 
 Rows = list[dict[str, Any]]
 
-# Of the bootstrap: samples, and the percentiles of their accuracies between which an interval lies.
-_SAMPLES, _PERCENTILES = 10_000, (2.5, 97.5)
 # Windows at once in the measurement of speed, and how often each is measured.
 BATCHES, _ROUNDS = (1, 32), 5
 # The recipe whose settings are all defaults.
@@ -114,39 +112,27 @@ def find(run: TrainedRun, title: str, split: str, checkpoint: str) -> Findings:
 
 
 def accuracies(tested: Evaluation) -> Rows:
-    """The rows of an evaluation with the accuracy's interval: low_percent, high_percent, and exact, whether
-    it is not the bootstrap's."""
+    """Return the rows of an evaluation with low_percent and high_percent, see `interval`."""
     rows = []
     for row in tested.rows:
-        outcomes = tested.outcomes[row["task"]]
-        right, n = int((outcomes[:, 0] == outcomes[:, 1]).sum()), len(outcomes)
-        low, high = interval(right, n)
-        percents = {"low_percent": 100 * low, "high_percent": 100 * high, "exact": right in (0, n)}
-        rows.append(row | percents)
+        labels, predictions = tested.outcomes[row["task"]].T
+        low, high = interval(int((labels == predictions).sum()), len(labels))
+        rows.append(row | {"low_percent": 100 * low, "high_percent": 100 * high})
     return rows
 
 
-def interval(right: int, n: int, seed: int = 0) -> tuple[float, float]:
-    """Where the share of right answers lies with 95 % confidence, by the percentile bootstrap.
-
-    Where all answers are right, or none, every sample of the bootstrap is the same; the interval is then the
-    binomial distribution's (Clopper & Pearson 1934).
+def interval(correct: int, n: int) -> tuple[float, float]:
+    """Return the exact 95 % confidence interval of an accuracy (Clopper & Pearson 1934).
 
     Args:
-        right: how many answers are.
-        n: of how many recordings, at least one.
-        seed: of the samples.
+        correct: number of recordings with the correct prediction, 0 to n.
+        n: number of recordings, ≥ 1.
 
     Returns:
-        Lower and upper edge, from 0 to 1.
+        Lower and upper limit, from 0 to 1.
     """
-    if right in (0, n):
-        width = 1 - 0.025 ** (1 / n)
-        return (1 - width, 1.0) if right else (0.0, width)
-    # Of n recordings drawn with replacement, the number of right ones is binomial.
-    shares = np.random.default_rng(seed).binomial(n, right / n, _SAMPLES) / n
-    low, high = np.percentile(shares, _PERCENTILES)
-    return float(low), float(high)
+    limits = binomtest(correct, n).proportion_ci(0.95, "exact")
+    return float(limits.low), float(limits.high)
 
 
 def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:

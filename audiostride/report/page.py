@@ -129,7 +129,6 @@ def page(found: Sequence[Findings], notes: Sequence[str], split: str, checkpoint
         notes=[*notes, *(note for one in found for note in one.notes)],
         split=split,
         checkpoint=checkpoint,
-        exact=any(row["exact"] for one in found for row in one.accuracies),
         batches=BATCHES,
         comparison=_comparison(found) if len(found) > 1 else None,
         sections=[_section(one, alone=len(found) == 1) for one in found],

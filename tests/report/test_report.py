@@ -148,27 +148,41 @@ def several(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return Page(out.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("right", "n"), [(812, 871), (70, 129), (3, 6)])
-def test_intervals_are_the_bootstrap_s_over_recordings(right: int, n: int) -> None:
-    outcomes = np.arange(n) < right
-    theirs = scipy.stats.bootstrap(
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
+)
+def test_interval_has_published_values(correct: int, n: int, low: float, high: float) -> None:
+    """The rows "Clopper–Pearson" in Newcombe 1998, table I."""
+    assert interval(correct, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [1, 6, 500])
+def test_interval_is_one_sided_if_all_or_no_predictions_are_correct(n: int) -> None:
+    assert interval(0, n) == pytest.approx((0, 1 - 0.025 ** (1 / n)))
+    assert interval(n, n) == pytest.approx((0.025 ** (1 / n), 1))
+
+
+@pytest.mark.parametrize(("correct", "n"), [(812, 871), (70, 129), (3, 6)])
+def test_interval_limits_leave_a_fortieth_of_the_distribution_outside(correct: int, n: int) -> None:
+    """This defines the method of Clopper and Pearson."""
+    low, high = interval(correct, n)
+    assert scipy.stats.binom.sf(correct - 1, n, low) == pytest.approx(0.025)
+    assert scipy.stats.binom.cdf(correct, n, high) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(812, 871), (70, 129)])
+def test_interval_agrees_with_the_bootstrap_over_recordings(correct: int, n: int) -> None:
+    outcomes = np.arange(n) < correct
+    bootstrap = scipy.stats.bootstrap(
         (outcomes,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    assert interval(right, n) == pytest.approx((theirs.low, theirs.high), abs=1.01 / n)
-    assert interval(right, n) == interval(right, n)
+    assert interval(correct, n) == pytest.approx((bootstrap.low, bootstrap.high), abs=1.5 / n)
 
 
-@pytest.mark.parametrize(("right", "n"), [(0, 6), (6, 6), (1, 1), (500, 500)])
-def test_intervals_of_all_or_none_right_are_the_binomial_s(right: int, n: int) -> None:
-    """Resampled, they would be a point, however few the recordings."""
-    theirs = scipy.stats.binomtest(right, n).proportion_ci(0.95, "exact")
-    assert interval(right, n) == pytest.approx((theirs.low, theirs.high))
-
-
-def told(row: dict[str, Any], right: int) -> str:
-    low, high = interval(right, row["recordings"])
-    exact = "*" if right in (0, row["recordings"]) else ""
-    return f"{row['accuracy_percent']:.1f} % ({100 * low:.1f} to {100 * high:.1f}{exact})"
+def told(row: dict[str, Any], correct: int) -> str:
+    low, high = interval(correct, row["recordings"])
+    return f"{row['accuracy_percent']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def test_accuracies_are_those_of_test(runs: dict[str, Path], single: Page) -> None:
