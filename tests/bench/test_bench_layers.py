@@ -97,7 +97,7 @@ def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
 def test_the_parts_of_a_step_are_shares_of_the_whole() -> None:
     rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=14))}
     assert list(rows) == [
-        "windows", "frontend", "network, there and back", "optimiser", "logging", "whole step",
+        "windows", "frontend", "network, forward and backward", "optimiser", "logging", "whole step",
         "optimiser, not fused",
     ]  # fmt: skip
     for row in rows.values():
