@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import audiostride
 from audiostride.config import recipe as recipes
+from audiostride.config.arguments import command_line
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import PrepareSettings, Recipe
 from audiostride.errors import UserError
@@ -349,20 +350,34 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def bench(arguments: Sequence[str]) -> None:
-    """Speed and memory, measured side by side in one run."""
+    """Measure speed and memory side by side in one run, or the accuracy of a simple baseline."""
     from audiostride.bench import BENCHES
 
     parser = _parser("bench", bench.__doc__)
     commands = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
     for name, (kind, _) in BENCHES.items():
-        one = _parser(f"bench {name}", kind.__doc__)
-        one.add_class_arguments(kind, None)
-        _add_format(one)
-        commands.add_subcommand(name, one, help=kind.__doc__)
+        commands.add_subcommand(name, _bench_parser(name, kind), help=kind.__doc__)
     args = _parse(parser, arguments)
     kind, measure = BENCHES[args.what]
     args = args[args.what]
-    _print(measure(_settings(kind, args)), args.format)
+    rows = measure(_settings(kind, args))
+    if args.save:
+        from audiostride.bench.result_file import save_result
+
+        save_result(Path(args.save), command_line("bench", *arguments), rows)
+    _print(rows, args.format)
+
+
+def _bench_parser(name: str, kind: type) -> ArgumentParser:
+    parser = _parser(f"bench {name}", kind.__doc__)
+    positional = {field.name: field.metadata for field in fields(kind) if "positional" in field.metadata}
+    for argument, metadata in positional.items():
+        help = metadata["positional"]
+        parser.add_argument(argument, metavar=argument.upper(), type=str, nargs="+", help=help)
+    parser.add_class_arguments(kind, None, skip=set(positional))
+    parser.add_argument("--save", type=str, help="File for the result with machine and date, as JSON.")
+    _add_format(parser)
+    return parser
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -1,10 +1,14 @@
-"""Speed and memory, as ratios measured side by side in one run."""
+"""Benchmarks: speed and memory, measured side by side, and the accuracy of a simple baseline.
+
+Each one turns its settings into rows with the same keys: names, figures, and their ratios.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from audiostride.bench.settings import (
+    BaselineBench,
     DriftBench,
     LayerBench,
     LayersBench,
@@ -15,11 +19,11 @@ from audiostride.bench.settings import (
 
 
 def _later(module: str, function: str) -> Callable[[Any], list[dict[str, Any]]]:
-    """A function whose module is imported when it is called: most of them need torch."""
+    """Return a function that imports its module when it is called, since most of them import torch."""
     return lambda settings: getattr(import_module(f"{__name__}.{module}"), function)(settings)
 
 
-# From what is measured to its settings, and what turns them into rows of results.
+# From the name of each benchmark to its settings and the function that measures.
 BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "layers": (LayersBench, _later("layers", "bench_layers")),
     "layer": (LayerBench, _later("layers", "bench_layer")),
@@ -27,4 +31,5 @@ BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "step": (StepBench, _later("step", "bench_step")),
     "data": (WindowsBench, _later("data", "bench_windows")),
     "prepare": (PrepareBench, _later("prepare", "bench_prepare")),
+    "baseline": (BaselineBench, _later("baseline", "bench_baseline")),
 }

@@ -1,11 +1,5 @@
-"""What needs no network: logistic regression on mean and deviation of every mel channel over a recording.
+"""The accuracy that a network must exceed: logistic regression on two statistics of each mel channel."""
 
-    python -m audiostride.bench.baseline data/prepared/speech_commands data/prepared/nsynth …
-
-prints its test accuracy on every task of prepared corpora, beside that of guessing the commonest label.
-"""
-
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +10,61 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from audiostride.bench.settings import BaselineBench
+from audiostride.corpora.base import SPLITS
 from audiostride.data.store import Store, open_store
+from audiostride.errors import UserError
 from audiostride.frontends.log_mel import LogMel
-from audiostride.tables import render
+
+
+def bench_baseline(settings: BaselineBench) -> list[dict[str, Any]]:
+    """Return the rows of `baseline` of each corpus in turn."""
+    stores = [open_store(Path(folder)) for folder in settings.corpus]
+    return [row for store in stores for row in baseline(store)]
 
 
 def baseline(store: Store) -> list[dict[str, Any]]:
-    """Test accuracy of each task in percent, of the regression and of guessing."""
+    """Fit a logistic regression to each task of a prepared corpus and test it.
+
+    The features are mean and standard deviation over time of every channel of the log-mel spectrogram.
+
+    Returns:
+        One row per task: test accuracy in percent of the regression and of guessing the most frequent
+        training label, and the numbers of recordings and of classes seen in training.
+
+    Raises:
+        UserError: if a task has no test recordings, or fewer than two classes in the training split.
+    """
     features = _features(store)
-    rows = []
-    for task, labels in store.labels.items():
-        train, test = ((store.splits == split) & (labels >= 0) for split in (0, 2))
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-        model.fit(features[train], labels[train])
-        commonest = np.bincount(labels[train]).argmax()
-        rows.append(
-            {
-                "task": task,
-                "regression_percent": 100 * float(model.score(features[test], labels[test])),
-                "guessing_percent": 100 * float(np.mean(labels[test] == commonest)),
-                "train": int(train.sum()),
-                "test": int(test.sum()),
-                "classes_in_training": len(np.unique(labels[train])),
-            }
+    return [{"task": task} | _fit(store, task, features) for task in store.tasks]
+
+
+def _fit(store: Store, task: str, features: NDArray[np.float32]) -> dict[str, Any]:
+    labels = store.labels[task]
+    train, test = ((store.splits == SPLITS.index(split)) & (labels >= 0) for split in ("train", "test"))
+    classes = len(np.unique(labels[train]))
+    if classes < 2 or not test.any():
+        raise UserError(
+            f"{store.folder}: {task} has {classes} classes in the training split and {test.sum()} test "
+            "recordings: the regression needs at least two classes and one test recording"
         )
-    return rows
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    regression.fit(features[train], labels[train])
+    most_frequent = np.bincount(labels[train]).argmax()
+    return {
+        "regression_percent": 100 * float(regression.score(features[test], labels[test])),
+        "guessing_percent": 100 * float(np.mean(labels[test] == most_frequent)),
+        "train": int(train.sum()),
+        "test": int(test.sum()),
+        "classes_in_training": classes,
+    }
 
 
 def _features(store: Store) -> NDArray[np.float32]:
-    """(recordings, 2 · channels): mean and deviation of log-mel frames over time."""
+    """Return mean and deviation over time of each recording's log-mel frames: (recordings, 2 · channels)."""
     frontend = LogMel()
     rows = []
     for begin, end in zip(store.starts[:-1], store.starts[1:], strict=True):
         frames = frontend(torch.from_numpy(store.waveforms[begin:end].copy()))
         rows.append(torch.cat([frames.mean(0), frames.std(0, correction=0)]).numpy())
     return np.stack(rows)
-
-
-if __name__ == "__main__":
-    print(render([row for folder in sys.argv[1:] for row in baseline(open_store(Path(folder)))]))

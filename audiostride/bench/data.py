@@ -1,6 +1,7 @@
-"""How fast training windows come: from prepared corpora, and from a WAV file opened for each."""
+"""Training windows per second: from prepared corpora, and from a WAV file opened for each window."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,16 +16,22 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from audiostride.bench.noise_corpus import noise_corpus
 from audiostride.bench.settings import WindowsBench
 from audiostride.corpora.base import Corpus
+from audiostride.data.store import SAMPLE_RATE, Store
 from audiostride.data.windows import TrainingWindows, select
 from audiostride.prepare.prepare import prepare
 from audiostride.timing import in_turns
 
 _FILES, _COPY = "a WAV file per window", "memory copy"
-_CALLS = 4  # in a turn
+_WINDOW = SAMPLE_RATE  # samples: one second
+_CALLS = 4  # batches per turn
 
 
-class _Files(Dataset[tuple[Tensor, int]]):
-    """What one would write: open the file, go to a random place, read a second."""
+class FileWindows(Dataset[tuple[Tensor, int]]):
+    """The obvious implementation: open the file, seek to a random place, read one second.
+
+    Args:
+        corpus: recordings of noise, each at least one second long.
+    """
 
     def __init__(self, corpus: Corpus) -> None:
         self.paths = [corpus.folder / recording.path for recording in corpus.recordings]
@@ -35,26 +42,24 @@ class _Files(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         with soundfile.SoundFile(self.paths[number]) as file:
-            file.seek(int(torch.randint(file.frames - 16000 + 1, ())))
-            samples = file.read(16000, dtype="int16")
+            file.seek(int(torch.randint(file.frames - _WINDOW + 1, ())))
+            samples = file.read(_WINDOW, dtype="int16")
         return torch.from_numpy(samples), self.labels[number]
 
 
 def bench_windows(settings: WindowsBench) -> list[dict[str, Any]]:
-    """One row per way: windows per second, as a multiple of those from files, and as a share of what copying
-    as much from random places of the prepared corpus gives.
+    """Measure how fast batches of training windows are read.
+
+    Returns:
+        One row per source: windows per second, their ratio to that from files, and their ratio to that of
+        copying as many samples from random places of the prepared corpus.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with TemporaryDirectory() as folder:
-            taken = in_turns(_ways(settings, Path(folder)), settings.rounds, _CALLS)
-    finally:
-        torch.set_num_threads(threads)
-    rates = {name: 1000 * settings.batch_size / ms for name, ms in taken.items()}
+    with TemporaryDirectory() as folder, _one_thread():
+        times = in_turns(_batch_sources(settings, Path(folder)), settings.rounds, _CALLS)
+    rates = {name: 1000 * settings.batch_size / ms for name, ms in times.items()}
     return [
         {
-            "way": name,
+            "source": name,
             "windows_per_second": rate,
             "times_files": rate / rates[_FILES],
             "share_of_memory_copy": rate / rates[_COPY],
@@ -63,40 +68,57 @@ def bench_windows(settings: WindowsBench) -> list[dict[str, Any]]:
     ]
 
 
-def _ways(settings: WindowsBench, folder: Path) -> dict[str, Callable[[], Any]]:
-    """What gives a batch at each call."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _batch_sources(settings: WindowsBench, folder: Path) -> dict[str, Callable[[], Any]]:
+    """Return, by name, functions that read one batch at each call."""
     corpus = noise_corpus(folder / "noise", settings.files, settings.seconds)
     store = prepare(corpus, folder / "whole")
-    files = _Files(corpus)
-    sampler = RandomSampler(files, replacement=True, num_samples=10**6 * settings.batch_size)
-    flat, length = np.asarray(store.waveforms), min(16000 * settings.batch_size, len(store.waveforms))
-    rng = np.random.default_rng(0)
-
-    target = np.empty(length, dtype=np.int16)
-
-    def copy() -> None:
-        begin = rng.integers(len(flat) - length, endpoint=True)
-        target[:] = flat[begin : begin + length]
-
-    parts = [
-        replace(corpus, recordings=corpus.recordings[number :: settings.corpora])
-        for number in range(settings.corpora)
-    ]
-    several = [prepare(part, folder / f"part{number}") for number, part in enumerate(parts)]
-    ways: dict[str, Callable[[], Any]] = {
-        _FILES: _next(DataLoader(files, settings.batch_size, sampler=sampler)),
-        "prepared corpus": _next(_packed([store], settings)),
-    }
+    sources = {_FILES: _from_files(corpus, settings), "prepared corpus": _from_stores([store], settings)}
     if settings.corpora > 1:
-        ways[f"{settings.corpora} prepared corpora"] = _next(_packed(several, settings))
-    return ways | {_COPY: copy}
+        stores = _prepare_parts(corpus, settings.corpora, folder)
+        sources[f"{settings.corpora} prepared corpora"] = _from_stores(stores, settings)
+    return sources | {_COPY: _copy(store, settings)}
 
 
-def _packed(stores: list[Any], settings: WindowsBench) -> DataLoader:
-    windows = TrainingWindows(select(stores, "train", stores[0].tasks), settings.batch_size, 16000)
-    return DataLoader(windows, batch_size=None, sampler=range(10**9))
+def _prepare_parts(corpus: Corpus, parts: int, folder: Path) -> list[Store]:
+    return [
+        prepare(replace(corpus, recordings=corpus.recordings[number::parts]), folder / f"part{number}")
+        for number in range(parts)
+    ]
 
 
-def _next(loader: DataLoader) -> Callable[[], Any]:
+def _from_files(corpus: Corpus, settings: WindowsBench) -> Callable[[], Any]:
+    files = FileWindows(corpus)
+    sampler = RandomSampler(files, replacement=True, num_samples=10**6 * settings.batch_size)
+    return _next_batch(DataLoader(files, settings.batch_size, sampler=sampler))
+
+
+def _from_stores(stores: list[Store], settings: WindowsBench) -> Callable[[], Any]:
+    windows = TrainingWindows(select(stores, "train", stores[0].tasks), settings.batch_size, _WINDOW)
+    return _next_batch(DataLoader(windows, batch_size=None, sampler=range(10**9)))
+
+
+def _next_batch(loader: DataLoader) -> Callable[[], Any]:
     batches: Iterator[Any] = iter(loader)
     return lambda: next(batches)
+
+
+def _copy(store: Store, settings: WindowsBench) -> Callable[[], None]:
+    samples = np.asarray(store.waveforms)
+    length = min(_WINDOW * settings.batch_size, len(samples))
+    target, rng = np.empty(length, dtype=np.int16), np.random.default_rng(0)
+
+    def copy() -> None:
+        begin = rng.integers(len(samples) - length, endpoint=True)
+        target[:] = samples[begin : begin + length]
+
+    return copy

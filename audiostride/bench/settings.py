@@ -1,4 +1,4 @@
-"""What is measured, on how much. Free of torch, so that `audiostride bench --help` comes at once."""
+"""Settings of the benchmarks. Without torch, so that `audiostride bench --help` answers at once."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,18 +11,18 @@ def _check(name: str, value: float, at_least: float) -> None:
 
 @dataclass
 class WindowsBench:
-    """Windows per second from prepared corpora against one WAV file per window, on one thread each."""
+    """Training windows per second: from prepared corpora, and from one WAV file per window, by one thread."""
 
     files: int = 2000
-    """Recordings of noise to cut from."""
+    """Recordings of noise to cut windows from."""
     seconds: float = 2.0
-    """Length of each."""
+    """Length of each recording."""
     corpora: int = 4
-    """Prepared corpora that they are spread over, besides all of them in one."""
+    """Prepared corpora over which the recordings are spread; a single corpus of all is measured as well."""
     batch_size: int = 256
     """Windows of one second per batch."""
     rounds: int = 20
-    """Measurements of each kind, taken in turns; the median counts."""
+    """Measurements of each source, taken in turns; the median counts."""
 
     def __post_init__(self) -> None:
         for name in ("corpora", "batch_size", "rounds"):
@@ -33,22 +33,22 @@ class WindowsBench:
 
 @dataclass
 class LayersBench:
-    """Time and memory of the paper's network: strided convolution, a free crop, DiffStride by FFT, ours."""
+    """Time and memory of the paper's network: strided convolution, free crop, DiffStride, and by FFT."""
 
     batch_size: int = 32
     """Windows of one second per batch."""
     frames: int = 100
     """Frames per window."""
     smoothness: list[float] = field(default_factory=lambda: [4.0, 2.0, 1.0])
-    """Of DiffStride, each compared for itself."""
+    """Smoothnesses of DiffStride, each measured against its own free crop."""
     precisions: list[Literal["float32", "bf16"]] = field(default_factory=lambda: ["float32"])
-    """float32, and bf16 by autocast."""
+    """float32, or bf16 by autocast, or both."""
     compile: bool = False
-    """Measure each with torch.compile as well."""
+    """Measure each network with torch.compile as well."""
     rounds: int = 5
-    """Measurements of each kind, taken in turns; the median counts."""
+    """Measurements of each network, taken in turns; the median counts."""
     plot: str | None = None
-    """Folder for a picture of the ratios to the free crop."""
+    """Folder for a figure of the ratios to the free crop."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "frames", "rounds"):
@@ -59,22 +59,22 @@ class LayersBench:
 
 @dataclass
 class DriftBench:
-    """Training while strides drift and maps change their sizes: plain and compiled, in multiples, frozen."""
+    """Training while strides drift and feature maps change size: plain, compiled, rounded, and frozen."""
 
     batch_size: int = 16
     """Windows of one second per batch."""
     channels: list[int] = field(default_factory=lambda: [32, 64, 128, 128, 256, 256])
-    """Of each block; the default is the small recipes'."""
+    """Channels of the six blocks; the default is that of the small recipes."""
     smoothness: float = 1.0
-    """Of DiffStride."""
+    """Smoothness of DiffStride."""
     multiples: list[int] = field(default_factory=lambda: [1, 4, 8])
-    """Output lengths are rounded up to multiples of it."""
+    """Round lengths of feature maps up to multiples of these, each measured in turn."""
     drift: float = 0.01
-    """By how much every stride grows in a step."""
+    """Growth of every stride per step."""
     steps: int = 60
-    """Training steps of each kind."""
+    """Training steps of each network."""
     compile: bool = True
-    """Measure each with torch.compile as well."""
+    """Measure each network with torch.compile as well."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps"):
@@ -89,7 +89,7 @@ class DriftBench:
 
 @dataclass
 class StepBench:
-    """Where the time of a training step goes: windows, frontend, network, optimiser, logging and the rest."""
+    """How the time of a training step divides into windows, frontend, network, optimiser and logging."""
 
     recipe: str = "small"
     """Recipe whose model and training are measured, on noise."""
@@ -98,7 +98,7 @@ class StepBench:
     precision: Literal["float32", "bf16"] = "float32"
     """float32, or bf16 by autocast."""
     steps: int = 50
-    """Training steps, the first eleven of which do not count; the median counts."""
+    """Training steps; the first eleven do not count, and the median of the others is reported."""
 
     def __post_init__(self) -> None:
         _check("batch_size", self.batch_size, 1)
@@ -107,16 +107,16 @@ class StepBench:
 
 @dataclass
 class LayerBench:
-    """One DiffStride2d alone, forward and backward, as matrices and by FFT."""
+    """Forward and backward pass of one DiffStride2d layer: by matrix products, and by FFT."""
 
     shape: tuple[int, int, int, int] = (8, 32, 64, 101)
-    """Of the input: batch, channels and the two axes."""
+    """Shape of the input: batch, channels and the two axes."""
     strides: tuple[float, float] = (2.3, 1.7)
-    """Of the two axes."""
+    """Strides of the two axes."""
     smoothness: list[float] = field(default_factory=lambda: [4.0, 2.0, 1.0])
-    """Of DiffStride, each compared for itself."""
+    """Smoothnesses of DiffStride, each measured against FFT with the same."""
     rounds: int = 30
-    """Measurements of each kind, taken in turns; the median counts."""
+    """Measurements of each form, taken in turns; the median counts."""
 
     def __post_init__(self) -> None:
         for size in (*self.shape, self.rounds):
@@ -129,16 +129,16 @@ class LayerBench:
 
 @dataclass
 class PrepareBench:
-    """Files per second and peak memory of preparing WAV files, whole and with every hundredth damaged."""
+    """Files per second and peak memory of preparing WAV files: all intact, and with every 100th damaged."""
 
     files: int = 10000
     """Files of noise."""
     seconds: float = 1.0
-    """Length of each."""
+    """Length of each file."""
     sample_rate: int = 16000
-    """In Hz; the prepared corpus has 16000."""
+    """Sample rate of the files in Hz; the prepared corpus has 16000."""
     channels: int = 1
-    """Of each file."""
+    """Channels of each file."""
     workers: list[int] = field(default_factory=lambda: [1, 2])
     """Numbers of processes to compare."""
 
@@ -149,3 +149,10 @@ class PrepareBench:
         _check("channels", self.channels, 1)
         for workers in self.workers:
             _check("workers", workers, 1)
+
+
+@dataclass
+class BaselineBench:
+    """Test accuracy of logistic regression on mean and deviation of each mel channel, and of guessing."""
+
+    corpus: list[str] = field(metadata={"positional": "Folders of prepared corpora."})

@@ -1,23 +1,25 @@
-"""The benchmarks measure what they say; how fast things are is theirs to tell, not a test's."""
+"""Benchmarks of reading and preparing measure what they claim to; no test depends on the speed itself."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from audiostride.bench.data import _Files, bench_windows
+from audiostride.bench.data import FileWindows, bench_windows
 from audiostride.bench.noise_corpus import noise_corpus
 from audiostride.bench.prepare import bench_prepare
 from audiostride.bench.settings import PrepareBench, WindowsBench
 from audiostride.cli import main
 
 
-def test_windows_are_compared_with_files_and_with_copying() -> None:
+def test_rates_of_windows_are_compared_with_files_and_with_copying() -> None:
     rows = bench_windows(WindowsBench(files=40, corpora=2, batch_size=8, rounds=2))
-    rate = {row["way"]: row["windows_per_second"] for row in rows}
+    rate = {row["source"]: row["windows_per_second"] for row in rows}
     assert list(rate) == [
         "a WAV file per window",
         "prepared corpus",
@@ -25,13 +27,13 @@ def test_windows_are_compared_with_files_and_with_copying() -> None:
         "memory copy",
     ]
     for row in rows:
-        assert row["times_files"] == pytest.approx(rate[row["way"]] / rate["a WAV file per window"])
-        assert row["share_of_memory_copy"] == pytest.approx(rate[row["way"]] / rate["memory copy"])
+        assert row["times_files"] == pytest.approx(rate[row["source"]] / rate["a WAV file per window"])
+        assert row["share_of_memory_copy"] == pytest.approx(rate[row["source"]] / rate["memory copy"])
 
 
-def test_files_are_cut_as_windows_are(tmp_path: Path) -> None:
+def test_file_window_is_one_second_of_its_file(tmp_path: Path) -> None:
     corpus = noise_corpus(tmp_path, 10, 1.5)
-    files = _Files(corpus)
+    files = FileWindows(corpus)
     whole, _ = soundfile.read(corpus.folder / corpus.recordings[3].path, dtype="int16")
     window, label = files[3]
     assert label == 3
@@ -43,6 +45,7 @@ def test_every_damaged_file_is_left_out_and_counted() -> None:
     rows = bench_prepare(PrepareBench(files=200, seconds=0.05, workers=[1]))
     assert [(row["damaged"], row["left_out"]) for row in rows] == [("none", 0), ("1 of 100", 2)]
     assert all(20 < row["peak_mb"] < 2000 for row in rows)
+    assert [row["to_first"] for row in rows] == [1, 1]
 
 
 def test_noise_files_differ(tmp_path: Path) -> None:
@@ -56,12 +59,28 @@ def test_noise_files_differ(tmp_path: Path) -> None:
     ]
 
 
-def test_results_come_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_printed_as_json_or_table(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["bench", "data", "--files", "40", "--batch_size", "4", "--rounds", "1"]
     assert main([*small, "--format", "json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 4
     assert main([*small, "--corpora", "1"]) == 0
     assert "share of memory copy" in capsys.readouterr().out
+
+
+def test_saved_result_holds_command_machine_date_and_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results" / "data.json"
+    command = ["bench", "data", "--files", "40", "--batch_size", "4", "--rounds", "1", "--save", str(file)]
+    assert main([*command, "--format", "json"]) == 0
+    result = json.loads(file.read_text())
+    assert list(result) == ["command", "machine", "date", "rows"]
+    assert result["command"] == " ".join(["audiostride", *command, "--format", "json"])
+    assert result["machine"]["threads"] == torch.get_num_threads()
+    assert result["machine"]["torch"] == torch.__version__
+    assert all(result["machine"][name] for name in ("processor", "cores"))
+    assert date.fromisoformat(result["date"]).year >= 2025
+    assert result["rows"] == json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +93,7 @@ def test_results_come_in_every_format(capsys: pytest.CaptureFixture[str]) -> Non
         (PrepareBench, {"seconds": 0}, "--seconds must be at least 0.01, but is 0"),
     ],
 )
-def test_settings_out_of_range_are_told_in_a_sentence(
+def test_setting_out_of_range_reports_a_clear_error(
     kind: Any, settings: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
