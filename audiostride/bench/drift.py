@@ -1,4 +1,4 @@
-"""What it costs that the sizes of maps change while strides are learned, and what helps."""
+"""The cost of feature maps that change size while strides are learned, and what reduces it."""
 
 from statistics import median
 from typing import Any
@@ -14,16 +14,21 @@ from audiostride.timing import now, training_step
 
 
 def bench_drift(settings: DriftBench) -> list[dict[str, Any]]:
-    """One row per kind: every stride grows by `drift` a step, from 2 (or 1), as training might do it.
+    """Time training steps while every stride grows by `drift` per step, from 2 (or 1), as training may do.
 
-    Lengths as they come, in multiples, and with the strides frozen; each plain and by torch.compile.
+    Lengths of feature maps are rounded up to each of the multiples (1: not rounded); in a last network the
+    strides are frozen. Each network is measured plain and with torch.compile.
+
+    Returns:
+        One row per network, with times and the ratio of the median to that of the first row.
     """
-    ways = [(False, multiple) for multiple in settings.multiples] + [(True, 1)]
-    return [
+    kinds = [(False, multiple) for multiple in settings.multiples] + [(True, 1)]
+    rows = [
         _measure(settings, frozen, multiple, compiled)
         for compiled in ([False, True] if settings.compile else [False])
-        for frozen, multiple in ways
+        for frozen, multiple in kinds
     ]
+    return [row | {"to_first": row["median_ms"] / rows[0]["median_ms"]} for row in rows]
 
 
 def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) -> dict[str, Any]:
@@ -34,28 +39,34 @@ def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) 
     if frozen:
         freeze_(network)
     x = torch.randn(settings.batch_size, 1, 100, 64, device=device)
-    step, sizes = training_step(torch.compile(network, dynamic=False) if compiled else network, x), set()
-    times = []
+    step = training_step(torch.compile(network, dynamic=False) if compiled else network, x)
+    times, sizes = [], set()
     for _ in range(settings.steps):
-        begun = now()
+        begin = now()
         step()
-        times.append(1000 * (now() - begun))
+        times.append(1000 * (now() - begin))
         sizes.add(tuple(network.sizes(100, 64)))
         if not frozen:
-            _grow(network, settings.drift)
+            _grow_strides_(network, settings.drift)
     return {
-        "lengths": "frozen" if frozen else "as they come" if multiple == 1 else f"multiples of {multiple}",
+        "lengths": _lengths(frozen, multiple),
         "compiled": compiled,
         "sizes_seen": len(sizes),
         "first_step_ms": times[0],
         "median_ms": median(times[1:]),
-        "slow_steps": sum(taken > 2 * median(times) for taken in times[1:]),
+        "slow_steps": sum(ms > 2 * median(times) for ms in times[1:]),
         "all_steps_s": sum(times) / 1000,
     }
 
 
+def _lengths(frozen: bool, multiple: int) -> str:
+    if frozen:
+        return "frozen"
+    return "not rounded" if multiple == 1 else f"multiples of {multiple}"
+
+
 @torch.no_grad()
-def _grow(network: nn.Module, by: float) -> None:
+def _grow_strides_(network: nn.Module, by: float) -> None:
     for layer in network.modules():
         if isinstance(layer, DiffStrideNd):
             layer.stride.add_(by)

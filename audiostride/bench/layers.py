@@ -1,5 +1,6 @@
-"""What learned strides cost in the paper's network: time of a training step and of inference, and memory,
-side by side with strided convolution, with a crop that costs nothing, and with DiffStride by FFT.
+"""The cost of learned strides in the paper's network: time of a training step and of inference, and memory.
+
+They are measured side by side with strided convolution, with a free crop, and with DiffStride by FFT.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +23,11 @@ from audiostride.timing import autocast, in_turns, inference, training_step
 
 
 class FreeCrop(nn.Module):
-    """Keeps the first samples, as many as DiffStride would: the floor for any pooling after a convolution."""
+    """Crops to the output length of DiffStride: the lower bound of the cost of pooling after a convolution.
+
+    Args:
+        pool: the layer whose axis, stride and smoothness it takes.
+    """
 
     def __init__(self, pool: DiffStride1d) -> None:
         super().__init__()
@@ -34,9 +39,12 @@ class FreeCrop(nn.Module):
 
 
 class FftDiffStride(nn.Module):
-    """DiffStride as the paper has it: transform, mask, crop, transform back. For comparison.
+    """DiffStride as in the paper (section 2.3): transform, crop, mask, transform back.
 
-    Over two axes by one transform of both, which is quicker than one after the other.
+    Two axes take one two-dimensional transform, which is faster than two of one dimension.
+
+    Args:
+        pool: the layer whose axes, strides and smoothness it takes. The strides are shared with it.
     """
 
     def __init__(self, pool: DiffStrideNd) -> None:
@@ -44,37 +52,53 @@ class FftDiffStride(nn.Module):
         self.dims, self.stride, self.smoothness = pool.dims, pool.stride, pool.smoothness
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = [x.shape[dim] for dim in self.dims]
+        sizes, strides = [x.shape[dim] for dim in self.dims], self.stride.tolist()
         lengths = [
-            output_length(n, s, self.smoothness) for n, s in zip(sizes, self.stride.tolist(), strict=True)
+            output_length(n, stride, self.smoothness) for n, stride in zip(sizes, strides, strict=True)
         ]
         spectrum, mask = torch.fft.rfftn(x, dim=self.dims), x.new_ones(())
         for dim, n, length, stride in zip(self.dims, sizes, lengths, self.stride, strict=True):
-            spectrum = _cropped(spectrum, dim, n, length, both_signs=dim != self.dims[-1])
-            bins = torch.arange(spectrum.shape[dim], device=x.device)
-            bins = torch.where(bins > length // 2, length - bins, bins)
-            used = stride.clamp(min=usable_stride(n, 1.0, self.smoothness))
-            height = cutoff_mask(bins.to(used.dtype), n / (2 * used), self.smoothness) * length / n
-            if dim == self.dims[-1] and length < n and length % 2 == 0:  # its other sign is the same sample
-                height = height * torch.where(bins == length // 2, 2.0, 1.0)
-            mask = mask * height.reshape(-1, *[1] * (-1 - dim))
+            crop = _crop_half if dim == self.dims[-1] else _crop_both_signs
+            spectrum = crop(spectrum, dim, n, length)
+            heights = self._mask(spectrum.shape[dim], n, length, stride)
+            if dim == self.dims[-1] and length < n and length % 2 == 0:
+                # irfftn takes this bin once, but two bins of the input, of either sign, fall on it.
+                heights = torch.cat([heights[:-1], 2 * heights[-1:]])
+            mask = mask * heights.reshape(-1, *[1] * (-1 - dim))
         return torch.fft.irfftn(spectrum * mask, lengths, dim=self.dims)
 
+    def _mask(self, bins: int, n: int, length: int, stride: Tensor) -> Tensor:
+        """Return the low-pass mask of the first `bins` bins of a transform of `length` samples, scaled."""
+        frequencies = torch.arange(bins, device=stride.device)
+        frequencies = torch.where(frequencies > length // 2, length - frequencies, frequencies)
+        used = stride.clamp(min=usable_stride(n, 1.0, self.smoothness))
+        return cutoff_mask(frequencies.to(used.dtype), n / (2 * used), self.smoothness) * length / n
 
-def _cropped(spectrum: Tensor, dim: int, n: int, length: int, both_signs: bool) -> Tensor:
-    """The lowest frequencies of one axis."""
-    if not both_signs or length == n:
-        return spectrum.narrow(dim, 0, length // 2 + 1 if not both_signs else n)
-    half, below = length // 2, (length - 1) // 2
-    first, last = spectrum.narrow(dim, 0, half + 1), spectrum.narrow(dim, n - below, below)
-    if length % 2 == 0:  # both signs of the highest frequency become one
+
+def _crop_half(spectrum: Tensor, dim: int, n: int, length: int) -> Tensor:
+    """Crop a transform of n real samples, which has the bins from 0 to n/2, to that of `length` samples."""
+    return spectrum.narrow(dim, 0, length // 2 + 1)
+
+
+def _crop_both_signs(spectrum: Tensor, dim: int, n: int, length: int) -> Tensor:
+    """Crop a transform of n samples, with positive and then negative bins, to that of `length` samples."""
+    if length == n:
+        return spectrum
+    half, negative = length // 2, (length - 1) // 2
+    first, last = spectrum.narrow(dim, 0, half + 1), spectrum.narrow(dim, n - negative, negative)
+    if length % 2 == 0:  # the bins ±length/2 become one
         highest = spectrum.narrow(dim, half, 1) + spectrum.narrow(dim, n - half, 1)
         first = torch.cat([spectrum.narrow(dim, 0, half), highest], dim)
     return torch.cat([first, last], dim)
 
 
 def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
-    """One row per method, smoothness and precision, with medians and their ratios to the free crop's."""
+    """Time training and inference of the paper's network with each method of downsampling, and count memory.
+
+    Returns:
+        One row per precision, smoothness, method and way of compiling: medians, and their ratios to the free
+        crop ("to_crop", …), to DiffStride by FFT and to strided convolution of the same smoothness.
+    """
     rows = []
     for precision in settings.precisions:
         for smoothness in settings.smoothness:
@@ -87,56 +111,61 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
 def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[dict[str, Any]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x = torch.randn(settings.batch_size, 1, settings.frames, 64, device=device)
-    networks = {name: make(smoothness).to(device) for name, make in _METHODS.items()}
-    kinds = {(name, False): network for name, network in networks.items()}
+    networks = {name: build(smoothness).to(device) for name, build in _METHODS.items()}
+    runnable: dict[tuple[str, bool], Any] = {(name, False): network for name, network in networks.items()}
     if settings.compile:
-        kinds |= {(name, True): torch.compile(network) for name, network in networks.items()}  # type: ignore[misc]
-    steps = {kind: training_step(network, x, precision) for kind, network in kinds.items()}
-    passes = {kind: inference(network, x, precision) for kind, network in kinds.items()}
+        runnable |= {(name, True): torch.compile(network) for name, network in networks.items()}
+    steps = {key: training_step(network, x, precision) for key, network in runnable.items()}
+    passes = {key: inference(network, x, precision) for key, network in runnable.items()}
     for network in networks.values():
         network.train()
-    trained = in_turns(steps, settings.rounds)
-    memory = {kind: _kept_mb(network, x, precision) for kind, network in kinds.items()}
+    training_ms = in_turns(steps, settings.rounds)
+    kept_mb = {key: _kept_mb(network, x, precision) for key, network in runnable.items()}
     for network in networks.values():
         network.eval()
-    inferred = in_turns(passes, settings.rounds)
-    floor = ("free crop", False)
+    inference_ms = in_turns(passes, settings.rounds)
+    crop, fft, strided = (("free crop", False), ("fft", False), ("strided", False))
     return [
         {
-            "method": name,
+            "method": key[0],
             "smoothness": smoothness,
             "precision": precision,
-            "compiled": compiled,
-            "training_ms": trained[name, compiled],
-            "to_crop": trained[name, compiled] / trained[floor],
-            "to_fft": trained[name, compiled] / trained["fft", False],
-            "to_strided": trained[name, compiled] / trained["strided", False],
-            "inference_ms": inferred[name, compiled],
-            "inference_to_crop": inferred[name, compiled] / inferred[floor],
-            "kept_mb": memory[name, compiled],
-            "kept_to_crop": memory[name, compiled] / memory[floor],
-            "kept_to_fft": memory[name, compiled] / memory["fft", False],
+            "compiled": key[1],
+            "training_ms": training_ms[key],
+            "to_crop": training_ms[key] / training_ms[crop],
+            "to_fft": training_ms[key] / training_ms[fft],
+            "to_strided": training_ms[key] / training_ms[strided],
+            "inference_ms": inference_ms[key],
+            "inference_to_crop": inference_ms[key] / inference_ms[crop],
+            "kept_mb": kept_mb[key],
+            "kept_to_crop": kept_mb[key] / kept_mb[crop],
+            "kept_to_fft": kept_mb[key] / kept_mb[fft],
         }
-        for name, compiled in kinds
+        for key in runnable
     ]
 
 
 def bench_layer(settings: LayerBench) -> list[dict[str, Any]]:
-    """One row per form and smoothness: milliseconds there and back, and how many times as fast as FFT."""
+    """Time forward and backward passes of one layer, by matrix products and by FFT.
+
+    Returns:
+        One row per smoothness and form: milliseconds, and "times_fft", how many times as fast as by FFT.
+    """
     x = torch.randn(settings.shape, device="cuda" if torch.cuda.is_available() else "cpu").requires_grad_()
     rows = []
     for smoothness in settings.smoothness:
         layer = DiffStride2d(settings.strides, smoothness).to(x.device)
         forms = {"fft": FftDiffStride(layer), "matrices": layer}
-        times = in_turns({name: _there_and_back(form, x) for name, form in forms.items()}, settings.rounds)
+        passes = {name: _forward_and_backward(form, x) for name, form in forms.items()}
+        times = in_turns(passes, settings.rounds)
         rows += [
-            {"form": name, "smoothness": smoothness, "ms": taken, "times_fft": times["fft"] / taken}
-            for name, taken in times.items()
+            {"form": name, "smoothness": smoothness, "ms": ms, "times_fft": times["fft"] / ms}
+            for name, ms in times.items()
         ]
     return rows
 
 
-def _there_and_back(layer: nn.Module, x: Tensor) -> Callable[[], None]:
+def _forward_and_backward(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     with torch.no_grad():
         gradient = torch.randn_like(layer(x))
     return lambda: layer(x).backward(gradient)
@@ -167,30 +196,34 @@ _METHODS: dict[str, Callable[[float], SeparableCNN]] = {
 
 
 def _kept_mb(network: Any, x: Tensor, precision: str) -> float:
-    """What the forward pass keeps for the backward pass, in MB; on a GPU the peak of a whole step."""
+    """Return the MB that a forward pass keeps for the backward pass; on a GPU the peak of a whole step."""
     if x.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         training_step(network, x, precision)()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    with _counted({p.untyped_storage().data_ptr() for p in network.parameters()}) as kept:
+    with _saved_bytes({p.untyped_storage().data_ptr() for p in network.parameters()}) as saved:
         with autocast(x, precision):
             loss = network(x).float().square().mean()
-        total = sum(kept.values())
-        del loss
-    return total / 1e6
+        kept = sum(saved.values())
+        del loss  # needed until here: storages that are freed give their addresses to others
+    return kept / 1e6
 
 
 @contextmanager
-def _counted(known: set[int]) -> Iterator[dict[int, int]]:
-    """Bytes of each piece of memory that is kept for a backward pass, but for those known before."""
-    kept: dict[int, int] = {}
+def _saved_bytes(known: set[int]) -> Iterator[dict[int, int]]:
+    """Count the bytes of each storage that autograd saves for a backward pass, by address.
+
+    Args:
+        known: addresses of storages that exist anyway, such as parameters; they do not count.
+    """
+    saved: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        yield kept
+        yield saved

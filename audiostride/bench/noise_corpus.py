@@ -1,4 +1,4 @@
-"""Corpora of noise to measure on."""
+"""Corpora of noise for the benchmarks."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ def noise_corpus(
     sample_rate: int = 16000,
     channels: int = 1,
 ) -> Corpus:
-    """Write 16-bit WAV files of noise, of ten classes.
+    """Write 16-bit WAV files of noise with ten labels.
 
     Args:
-        folder: to write into.
-        files: how many.
-        seconds: length of each.
-        damaged_every: of so many files one is cut in half; 0 for none.
-        sample_rate: in Hz.
-        channels: of each.
+        folder: folder to write to.
+        files: number of files.
+        seconds: length of each file.
+        damaged_every: cut one file in half of every so many; 0 damages none.
+        sample_rate: sample rate of the files in Hz.
+        channels: channels of each file.
     """
     rng = np.random.default_rng(0)
     frames = round(seconds * sample_rate)

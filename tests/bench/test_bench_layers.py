@@ -1,4 +1,4 @@
-"""What the layers are compared with gives the same numbers, or the same sizes, as the layers."""
+"""The layers' competitors give the same numbers or sizes as the layers; ratios follow from the medians."""
 
 from pathlib import Path
 
@@ -17,32 +17,32 @@ from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
 @pytest.mark.parametrize("stride", [1.1, 1.3, 2.0, 3.7])
 @pytest.mark.parametrize("smoothness", [1.0, 4.0])
 @pytest.mark.parametrize("n", [16, 33, 64])
-def test_the_fft_form_is_diffstride_on_one_axis(n: int, stride: float, smoothness: float) -> None:
+def test_fft_form_equals_diffstride_on_one_axis(n: int, stride: float, smoothness: float) -> None:
     for dim in (-1, -2):
         layer = DiffStride1d(stride, smoothness, dim=dim).double()
         shape = (2, 3, n, 5) if dim == -2 else (2, 3, 5, n)
         x = torch.randn(shape, dtype=torch.float64)
-        ours, theirs = layer(x), FftDiffStride(layer)(x)
-        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+        ours, fft = layer(x), FftDiffStride(layer)(x)
+        torch.testing.assert_close(ours, fft, atol=1e-12, rtol=0)
         g = torch.randn_like(ours)
-        gradients = [torch.autograd.grad((y * g).sum(), layer.stride)[0] for y in (ours, theirs)]
+        gradients = [torch.autograd.grad((y * g).sum(), layer.stride)[0] for y in (ours, fft)]
         torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("sizes", [(16, 21), (33, 64), (64, 101)])
-def test_the_fft_form_is_diffstride_on_two_axes(sizes: tuple[int, int]) -> None:
+def test_fft_form_equals_diffstride_on_two_axes(sizes: tuple[int, int]) -> None:
     layer = DiffStride2d((2.3, 1.7), 2.0).double()
     x = torch.randn(2, 3, *sizes, dtype=torch.float64)
-    ours, theirs = layer(x), FftDiffStride(layer)(x)
-    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+    ours, fft = layer(x), FftDiffStride(layer)(x)
+    torch.testing.assert_close(ours, fft, atol=1e-12, rtol=0)
 
 
-def test_the_free_crop_has_the_sizes_of_diffstride() -> None:
+def test_free_crop_has_the_sizes_of_diffstride() -> None:
     layer = DiffStride1d(2.3, 4.0)
     assert FreeCrop(layer)(torch.ones(2, 100)).shape == layer(torch.ones(2, 100)).shape
 
 
-def test_every_method_is_compared_with_the_crop_and_the_fft_of_its_smoothness() -> None:
+def test_ratios_are_to_crop_and_fft_of_the_same_smoothness() -> None:
     rows = bench_layers(LayersBench(batch_size=1, frames=20, smoothness=[1.0, 2.0], rounds=1))
     assert [(row["method"], row["smoothness"]) for row in rows] == [
         (method, smoothness) for smoothness in (1.0, 2.0) for method in _METHODS
@@ -56,8 +56,8 @@ def test_every_method_is_compared_with_the_crop_and_the_fft_of_its_smoothness() 
             assert row["kept_to_crop"] == pytest.approx(row["kept_mb"] / group["free crop"]["kept_mb"])
 
 
-def test_diffstride_keeps_about_as_much_as_a_free_crop_and_half_of_what_the_fft_keeps() -> None:
-    """Counted bytes, so it does not depend on the machine."""
+def test_diffstride_keeps_as_much_memory_as_a_free_crop_and_half_as_much_as_fft() -> None:
+    """Bytes are counted, so the test does not depend on the machine."""
     rows = bench_layers(LayersBench(batch_size=2, smoothness=[4.0, 1.0], rounds=1))
     for row in rows:
         if row["method"] == "diffstride":
@@ -65,13 +65,13 @@ def test_diffstride_keeps_about_as_much_as_a_free_crop_and_half_of_what_the_fft_
             assert row["kept_to_fft"] < 0.55
 
 
-def test_a_layer_alone_is_compared_with_its_fft_form() -> None:
+def test_single_layer_is_compared_with_its_fft_form() -> None:
     rows = bench_layer(LayerBench((2, 3, 16, 20), rounds=2, smoothness=[1.0]))
     assert [row["form"] for row in rows] == ["fft", "matrices"]
     assert rows[1]["times_fft"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
 
 
-def test_the_picture_has_every_method_s_ratio(tmp_path: Path) -> None:
+def test_figure_shows_the_ratio_of_every_method(tmp_path: Path) -> None:
     rows = bench_layers(
         LayersBench(batch_size=1, frames=20, smoothness=[2.0, 1.0], rounds=1, plot=str(tmp_path / "plots"))
     )
@@ -89,12 +89,14 @@ def test_the_picture_has_every_method_s_ratio(tmp_path: Path) -> None:
 def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
     settings = DriftBench(1, [2] * 6, multiples=[1, 16], drift=0.02, steps=6, compile=False)
     rows = {row["lengths"]: row for row in bench_drift(settings)}
-    assert list(rows) == ["as they come", "multiples of 16", "frozen"]
-    assert rows["as they come"]["sizes_seen"] > rows["multiples of 16"]["sizes_seen"]
+    assert list(rows) == ["not rounded", "multiples of 16", "frozen"]
+    assert rows["not rounded"]["sizes_seen"] > rows["multiples of 16"]["sizes_seen"]
     assert rows["frozen"]["sizes_seen"] == 1
+    for row in rows.values():
+        assert row["to_first"] == pytest.approx(row["median_ms"] / rows["not rounded"]["median_ms"])
 
 
-def test_the_parts_of_a_step_are_shares_of_the_whole() -> None:
+def test_parts_of_a_step_are_percentages_of_the_whole() -> None:
     rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=14))}
     assert list(rows) == [
         "windows", "frontend", "network, forward and backward", "optimiser", "logging", "whole step",
