@@ -1,1 +1,1 @@
-"""From a dataset on disk to a prepared corpus."""
+"""Turn a dataset on disk into a prepared corpus."""

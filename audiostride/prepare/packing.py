@@ -1,11 +1,11 @@
-"""The sound of a corpus in one file, packed file by file, with a journal to go on from.
+"""Pack the samples of all files of a corpus into one file, with a journal to resume from.
 
-journal.jsonl    settings, then per file: path, size, time, samples, digest, problem, begin
-waveforms.i16    the samples in the order of the journal
+journal.jsonl    the settings, then for each file: path, size, time, samples, digest, problem, begin
+waveforms.i16    the samples, in the order of the journal
 
-The journal only grows: what it says of a file holds as long as the file does not change, wherever the file
-stands in the corpus. Files without usable sound are read again each time, since what was wrong with one may
-be mended without a trace in its size and time.
+Lines are only appended to the journal. A line stays valid as long as the file does not change, also if its
+position in the corpus does. Files without usable samples are read again by each call, because a repair (of
+a network disk, say) need not change their size or time.
 """
 
 import json
@@ -19,89 +19,99 @@ from tqdm import tqdm
 
 from audiostride.config.settings import PrepareSettings
 from audiostride.data.store import FORMAT, SAMPLE_RATE, WAVEFORMS
-from audiostride.prepare.reader_pool import File, Packed, read_files
+from audiostride.prepare.reader_pool import File, PackedFile, read_files
 
 _JOURNAL = "journal.jsonl"
 
 
 def pack(
-    name: str, folder: Path, files: Sequence[File], part: Path, settings: PrepareSettings
-) -> list[Packed]:
-    """Read the files that are not in the journal yet, and tell what became of each.
+    name: str, folder: Path, files: Sequence[File], staging: Path, settings: PrepareSettings
+) -> list[PackedFile]:
+    """Read the files that the journal does not list yet, and append them to journal and samples.
 
     Args:
-        name: of the corpus, beside the progress bar.
-        folder: that holds the files.
-        files: of the corpus, in its order.
-        part: folder of journal and samples.
-        settings: the longest length and the number of processes.
+        name: name of the corpus, shown beside the progress bar.
+        folder: folder of the dataset.
+        files: files of the corpus, in its order.
+        staging: folder of the journal and the samples.
+        settings: maximum length of a file and number of processes.
+
+    Returns:
+        The result for each file, in the order of `files`.
     """
-    known = _go_on(part, json.dumps([FORMAT, SAMPLE_RATE, settings.longest]).encode() + b"\n")
-    rest = [file for file in dict.fromkeys(files) if file not in known]
+    packed = _resume_journal(staging, json.dumps([FORMAT, SAMPLE_RATE, settings.longest]).encode() + b"\n")
+    unread = [file for file in dict.fromkeys(files) if file not in packed]
     with (
-        (part / _JOURNAL).open("ab") as journal,
-        (part / WAVEFORMS).open("ab") as waveforms,
-        closing(read_files(folder, rest, settings)) as chunks,
+        (staging / _JOURNAL).open("ab") as journal,
+        (staging / WAVEFORMS).open("ab") as waveforms,
+        closing(read_files(folder, unread, settings)) as chunks,
         tqdm(
-            total=len(files), initial=len(files) - len(rest), desc=f"preparing {name}", unit=" files"
+            total=len(files), initial=len(files) - len(unread), desc=f"preparing {name}", unit=" files"
         ) as bar,
     ):
         for samples, entries in chunks:
             begin = waveforms.tell() // 2
             waveforms.write(samples)
-            waveforms.flush()  # before the journal speaks of it
+            waveforms.flush()  # the samples must be in the file before the journal lists them
             for entry in entries:
-                known[entry.file] = entry._replace(begin=begin)
+                packed[entry.file] = entry._replace(begin=begin)
                 begin += entry.samples
-                journal.write(json.dumps(known[entry.file]).encode() + b"\n")
+                journal.write(json.dumps(packed[entry.file]).encode() + b"\n")
             journal.flush()
             bar.update(len(entries))
-    return [known[file] for file in files]
+    return [packed[file] for file in files]
 
 
-def lay_out(packed: Sequence[Packed], part: Path, target: Path) -> None:
-    """Bring the samples to `target` in the order of the corpus. They are copied only where they were packed
-    in another order, or with some that do not belong there any more."""
+def place_waveforms(packed: Sequence[PackedFile], staging: Path, target: Path) -> None:
+    """Bring the samples to `target`, in the order of `packed`.
+
+    The file is moved if it holds just these samples in this order, and copied recording by recording if not.
+    """
     kept = [entry for entry in packed if entry.samples]
     ends = list(accumulate(entry.samples for entry in kept))
     in_order = [entry.begin for entry in kept] == [0, *ends[:-1]]
-    if in_order and 2 * ends[-1] == (part / WAVEFORMS).stat().st_size:
-        (part / WAVEFORMS).rename(target)
+    if in_order and 2 * ends[-1] == (staging / WAVEFORMS).stat().st_size:
+        (staging / WAVEFORMS).rename(target)
         return
-    with (part / WAVEFORMS).open("rb") as source, target.open("wb") as waveforms:
+    with (staging / WAVEFORMS).open("rb") as source, target.open("wb") as waveforms:
         for entry in kept:
             source.seek(2 * entry.begin)
             waveforms.write(source.read(2 * entry.samples))
 
 
-def _go_on(part: Path, header: bytes) -> dict[File, Packed]:
-    """What is packed already. A journal of other settings is begun anew; what a kill cut short is cut off."""
-    journal, waveforms = part / _JOURNAL, part / WAVEFORMS
+def _resume_journal(staging: Path, header: bytes) -> dict[File, PackedFile]:
+    """Return the files that are packed already, and truncate what a kill left incomplete.
+
+    A journal with other settings in its header starts again from nothing.
+    """
+    journal, waveforms = staging / _JOURNAL, staging / WAVEFORMS
     journal.touch()
     waveforms.touch()
-    room, samples, length = waveforms.stat().st_size // 2, 0, 0
-    known = {}
+    samples_on_disk = waveforms.stat().st_size // 2
+    valid_bytes = valid_samples = 0
+    packed = {}
     with journal.open("rb") as lines:
         if next(lines, b"") == header:
-            length = len(header)
+            valid_bytes = len(header)
             for line in lines:
-                entry = _entry(line)
-                if entry is None or entry.begin + entry.samples > room:
+                entry = _parse_line(line)
+                if entry is None or entry.begin + entry.samples > samples_on_disk:
                     break
-                length += len(line)
-                samples = entry.begin + entry.samples
+                valid_bytes += len(line)
+                valid_samples = entry.begin + entry.samples
                 if entry.samples:
-                    known[entry.file] = entry
-    os.truncate(journal, length)
-    os.truncate(waveforms, 2 * samples)
-    if not length:
+                    packed[entry.file] = entry
+    os.truncate(journal, valid_bytes)
+    os.truncate(waveforms, 2 * valid_samples)
+    if not valid_bytes:
         journal.write_bytes(header)
-    return known
+    return packed
 
 
-def _entry(line: bytes) -> Packed | None:
+def _parse_line(line: bytes) -> PackedFile | None:
+    """Return the entry of a complete line of the journal, None for a damaged line."""
     try:
         file, *rest = json.loads(line)
-        return Packed(File(*file), *rest) if line.endswith(b"\n") else None
+        return PackedFile(File(*file), *rest) if line.endswith(b"\n") else None
     except (TypeError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""From a dataset on disk to a prepared corpus: every file is read once, checked, and packed."""
+"""Turn a dataset into a prepared corpus: read every file once, check it, and pack its samples."""
 
 import csv
 import hashlib
@@ -23,60 +23,69 @@ from audiostride.data.store import (
     write_index,
 )
 from audiostride.errors import UserError
-from audiostride.prepare.packing import lay_out, pack
-from audiostride.prepare.reader_pool import File, Packed
-from audiostride.prepare.staging import put_in_place, workshop, workshop_folder
+from audiostride.prepare.packing import pack, place_waveforms
+from audiostride.prepare.reader_pool import File, PackedFile
+from audiostride.prepare.staging import open_staging, publish, staging_folder
 
 
 def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) -> Store:
-    """Pack a corpus into the folder `out`, or do nothing where it lies there already, unchanged.
+    """Pack a corpus into the folder `out`. Do nothing if `out` holds it already, unchanged.
 
-    Interrupted or killed, the next call goes on where it stopped, with the files that have not changed.
+    After an interruption or a kill, the next call continues, and reads the files again that have changed.
 
     Args:
-        corpus: what a reader found.
-        out: the folder of the prepared corpus; an older one there is replaced when the new one is whole.
-        settings: by default those of `PrepareSettings`.
+        corpus: the dataset, as its reader returns it.
+        out: folder of the prepared corpus. An older one is replaced once the new one is complete.
+        settings: by default `PrepareSettings()`.
+
+    Returns:
+        The prepared corpus, opened.
 
     Raises:
-        UserError: where more files than allowed are unusable, `out` holds something else, another process is
-            preparing it, it is interrupted, or the disk is full.
+        UserError: if more files than allowed cannot be used, `out` holds something else, another process is
+            preparing the same corpus, the call is interrupted, or the disk is full.
     """
     settings = settings or PrepareSettings()
-    out = out.resolve()  # the folder itself is replaced, not a link to it
+    out = out.resolve()  # replace the folder itself, not a link to it
     if not corpus.recordings:
         raise UserError(f"{corpus.name} in {corpus.folder} has no recordings: there is nothing to prepare")
-    if out.exists() and not (out / CARD).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out} is in the way and is no prepared corpus: move it, or choose another --out")
+    if not _may_be_replaced(out):
+        raise UserError(f"{out} exists and is not a prepared corpus: move it, or choose another --out")
     files = [_file(corpus.folder, recording.path) for recording in corpus.recordings]
     source = _fingerprint(corpus, files, settings)
-    if _is_current(out, source) and not workshop_folder(out).exists():
+    if _is_current(out, source) and not staging_folder(out).exists():
         return open_store(out)
-    with workshop(out) as part:
-        if not _is_current(out, source):
-            packed = pack(corpus.name, corpus.folder, files, part, settings)
+    with open_staging(out) as staging:
+        if not _is_current(out, source):  # another process may have completed it just before
+            packed = pack(corpus.name, corpus.folder, files, staging, settings)
             problems = [*corpus.problems, *_problems(packed)]
-            _check_share(packed, problems, out, settings)
-            (part / "corpus").mkdir()
-            lay_out(packed, part, part / "corpus" / WAVEFORMS)
-            _describe(corpus, packed, problems, part / "corpus", settings, source)
-            put_in_place(part, out)
+            _check_bad_files(packed, problems, out, settings)
+            (staging / "corpus").mkdir()
+            place_waveforms(packed, staging, staging / "corpus" / WAVEFORMS)
+            _write_metadata(corpus, packed, problems, staging / "corpus", settings, source)
+            publish(staging, out)
     return open_store(out)
 
 
+def _may_be_replaced(out: Path) -> bool:
+    """Whether `out` is missing, an empty folder, or a prepared corpus."""
+    return not out.exists() or (out / CARD).is_file() or (out.is_dir() and not any(out.iterdir()))
+
+
 def _file(folder: Path, path: str) -> File:
-    """Size and time of a file; what is wrong with one that cannot be opened is found out when it is read."""
+    """Return size and time of a file; size −1 marks one that cannot be opened, which reading explains."""
     try:
         stat = (folder / path).stat()
     except OSError:
         return File(path, -1, 0)
-    readable = os.access(folder / path, os.R_OK)  # which changes neither size nor time
+    readable = os.access(folder / path, os.R_OK)  # a change of permissions changes neither size nor time
     return File(path, stat.st_size, stat.st_mtime_ns) if readable else File(path, -1, 0)
 
 
 def _fingerprint(corpus: Corpus, files: Sequence[File], settings: PrepareSettings) -> str:
-    """Changes with any file's name, size or time, with labels, splits and groups, and with the settings."""
-    what = (
+    """Return a hash of everything that decides whether a corpus must be prepared again: the name, size and
+    time of each file, labels, splits, groups, and the settings."""
+    general = (
         FORMAT,
         corpus.name,
         corpus.split,
@@ -85,7 +94,7 @@ def _fingerprint(corpus: Corpus, files: Sequence[File], settings: PrepareSetting
         SAMPLE_RATE,
         settings.longest,
     )
-    digest = hashlib.sha256(repr(what).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(repr(general).encode("utf-8", "surrogateescape"))
     for recording, file in zip(corpus.recordings, files, strict=True):
         digest.update(repr((recording, file)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -98,9 +107,9 @@ def _is_current(out: Path, source: str) -> bool:
         return False
 
 
-def _problems(packed: Sequence[Packed]) -> list[Problem]:
-    """What is wrong with files that were read, copies of one another among it."""
-    first: dict[str, str] = {}
+def _problems(packed: Sequence[PackedFile]) -> list[Problem]:
+    """Return the problems of the files that were read. Copies of another file count as a problem."""
+    first: dict[str, str] = {}  # from digest to the first file with it
     for entry in packed:
         first.setdefault(entry.digest, entry.file.path)
     copies = (entry for entry in packed if entry.samples and first[entry.digest] != entry.file.path)
@@ -110,34 +119,34 @@ def _problems(packed: Sequence[Packed]) -> list[Problem]:
     ]
 
 
-def _check_share(
-    packed: Sequence[Packed], problems: Sequence[Problem], out: Path, settings: PrepareSettings
+def _check_bad_files(
+    packed: Sequence[PackedFile], problems: Sequence[Problem], out: Path, settings: PrepareSettings
 ) -> None:
-    """Raise an error, with the list of problems beside `out`, where too many files are unusable."""
-    listed = out.with_name(f"{out.name}.{PROBLEMS}")
-    listed.unlink(missing_ok=True)
+    """If too many files cannot be used, write the list of problems beside `out` and raise `UserError`."""
+    problem_file = out.with_name(f"{out.name}.{PROBLEMS}")
+    problem_file.unlink(missing_ok=True)
     bad = [entry for entry in packed if not entry.samples]
-    share = 100 * len(bad) / len(packed)
-    if share <= settings.bad and len(bad) < len(packed):
+    percent = 100 * len(bad) / len(packed)
+    if percent <= settings.bad and len(bad) < len(packed):
         return
-    _write_problems(problems, listed)
+    _write_problems(problems, problem_file)
     remedy = "repair them" if len(bad) == len(packed) else "repair them or allow more with --bad"
     raise UserError(
-        f"{len(bad)} of {len(packed)} files cannot be used ({share:.3g} %, where {settings.bad:g} % are "
-        f"allowed), the first is {bad[0].file.path}, which {bad[0].problem}: {remedy} ({listed} lists all; "
-        "what is packed so far is kept)"
+        f"{len(bad)} of {len(packed)} files cannot be used ({percent:.3g} %, allowed: {settings.bad:g} %); "
+        f"the first is {bad[0].file.path}, which {bad[0].problem}: {remedy} ({problem_file} lists "
+        "all; the files packed so far are kept)"
     )
 
 
-def _describe(
+def _write_metadata(
     corpus: Corpus,
-    packed: Sequence[Packed],
+    packed: Sequence[PackedFile],
     problems: Sequence[Problem],
     folder: Path,
     settings: PrepareSettings,
     source: str,
 ) -> None:
-    """Write index, card and problems beside the waveforms."""
+    """Write the index, the card and the list of problems beside the waveforms."""
     kept = [(r, entry) for r, entry in zip(corpus.recordings, packed, strict=True) if entry.samples]
     lengths = [entry.samples for _, entry in kept]
     counts = write_index(folder, [recording for recording, _ in kept], lengths, corpus.tasks)

@@ -1,4 +1,8 @@
-"""Sound files read by several processes, and given in their order."""
+"""Read sound files in several processes, and return the results in the order of the files.
+
+Not joblib's loky: if one of its workers dies, all pending chunks fail; and its workers outlive a parent that
+is killed, by more than half a minute. Not multiprocessing: its processes run the user's script again.
+"""
 
 import hashlib
 import os
@@ -18,22 +22,36 @@ from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
 from audiostride.data.store import SAMPLE_RATE
 
-# Files that a process reads at a time, and their size together: enough to hide the way between processes.
+# Limits of the files that a process reads at a time: enough to hide the communication between processes.
 _CHUNK_FILES, _CHUNK_BYTES = 64, 1 << 22
-# Another process pays from so many bytes on; starting it takes a third of a second.
+# One more process pays off per this many bytes; starting it takes a third of a second.
 _BYTES_PER_PROCESS = 1 << 25
 
 
 class File(NamedTuple):
-    """A file as it lies on disk. Packed sound is used again as long as none of this changes."""
+    """A file on disk. Its packed samples stay valid as long as none of these values changes.
+
+    Attributes:
+        path: path as in `Recording.path`.
+        bytes: size in bytes, −1 if the file cannot be opened.
+        time: time of the last modification in ns.
+    """
 
     path: str
     bytes: int
     time: int
 
 
-class Packed(NamedTuple):
-    """A file that has been read: its samples and where they begin, or why there are none."""
+class PackedFile(NamedTuple):
+    """The result of reading one file.
+
+    Attributes:
+        file: the file.
+        samples: number of samples, 0 if the file cannot be used.
+        digest: hash of the samples.
+        problem: what is wrong with the file, or an empty string.
+        begin: position of the first sample in the packed waveforms.
+    """
 
     file: File
     samples: int
@@ -42,17 +60,14 @@ class Packed(NamedTuple):
     begin: int = 0
 
 
-Chunk = tuple[bytes, list[Packed]]
+Chunk = tuple[bytes, list[PackedFile]]  # the samples of some files one after another, and their results
 
 
 def read_files(
     folder: Path, files: Sequence[File], settings: PrepareSettings
 ) -> Generator[Chunk, None, None]:
-    """Some files at a time: their samples one after another, and what became of each.
-
-    At most two chunks per process are in memory.
-    """
-    workers = settings.workers or _workers(files)
+    """Yield the files chunk by chunk, in their order. At most two chunks per process are in memory."""
+    workers = settings.workers or _worker_count(files)
     if workers == 1:
         for chunk in _chunks(files):
             yield _read_chunk(folder, settings.longest, chunk)
@@ -69,27 +84,28 @@ def read_files(
         finally:
             idle.put(reader)
 
-    ahead: deque[Future[Chunk]] = deque()
-    with ThreadPoolExecutor(workers) as threads:  # which only wait for their processes
+    pending: deque[Future[Chunk]] = deque()
+    with ThreadPoolExecutor(workers) as threads:  # the threads only wait for their processes
         try:
             for chunk in _chunks(files):
-                ahead.append(threads.submit(read, chunk))
-                if len(ahead) >= 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                pending.append(threads.submit(read, chunk))
+                if len(pending) >= 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             for reader in readers:
                 reader.stop()
 
 
-def _workers(files: Sequence[File]) -> int:
+def _worker_count(files: Sequence[File]) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 1 + sum(file.bytes for file in files) // _BYTES_PER_PROCESS)
 
 
 def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
+    """Group consecutive files, at most `_CHUNK_FILES` and `_CHUNK_BYTES` at a time."""
     chunk: list[File] = []
     size = 0
     for file in files:
@@ -103,25 +119,22 @@ def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
 
 
 def _read_chunk(folder: Path, longest_s: float, files: list[File]) -> Chunk:
-    pieces, entries = [], []
+    samples, entries = [], []
     for file in files:
         try:
             sound = read_sound(folder / file.path, SAMPLE_RATE, longest_s)
         except BadSoundError as error:
-            entries.append(Packed(file, 0, "", error.reason))
+            entries.append(PackedFile(file, 0, "", error.reason))
             continue
-        piece = sound.samples.astype("<i2", copy=False).tobytes()
-        digest = hashlib.blake2b(piece, digest_size=16).hexdigest()
-        pieces.append(piece)
-        entries.append(Packed(file, len(sound.samples), digest, "is clipped" if sound.clipped else ""))
-    return b"".join(pieces), entries
+        content = sound.samples.astype("<i2", copy=False).tobytes()
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        samples.append(content)
+        entries.append(PackedFile(file, len(sound.samples), digest, "is clipped" if sound.clipped else ""))
+    return b"".join(samples), entries
 
 
 class _Reader:
-    """A process that reads chunks of files. It ends with its input, so it does not outlive this process.
-
-    Not of `multiprocessing`, whose processes run the user's script again.
-    """
+    """A process that reads chunks of files. It exits when its input is closed, so it never outlives us."""
 
     def __init__(self, folder: Path, longest_s: float) -> None:
         self.folder, self.longest_s = folder, longest_s
@@ -132,20 +145,18 @@ class _Reader:
         return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def read(self, files: list[File]) -> Chunk:
-        """What `_read_chunk` gives; a file that brings the process down, twice, is left out."""
-        answer = self._ask(files)
-        if answer is None and len(files) == 1:
-            answer = self._ask(files) or (
-                b"",
-                [Packed(files[0], 0, "", "brings down the process that reads it")],
-            )
-        if answer is None:
+        """Return what `_read_chunk` returns. A file that crashes the process twice is left out."""
+        chunk = self._request(files)
+        if chunk is not None:
+            return chunk
+        if len(files) > 1:  # find the file at fault
             parts = [self.read([file]) for file in files]
-            answer = b"".join(part[0] for part in parts), [entry for part in parts for entry in part[1]]
-        return answer
+            return b"".join(samples for samples, _ in parts), [e for _, entries in parts for e in entries]
+        left_out = PackedFile(files[0], 0, "", "crashes the process that reads it")
+        return self._request(files) or (b"", [left_out])
 
-    def _ask(self, files: list[File]) -> Chunk | None:
-        """The answer of the process, or none if it died; then there is another."""
+    def _request(self, files: list[File]) -> Chunk | None:
+        """Return the answer of the process. If it has died, start another one and return None."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -159,15 +170,15 @@ class _Reader:
 
     def stop(self) -> None:
         self.process.kill()
-        with suppress(BrokenPipeError):  # of what was still to be sent
+        with suppress(BrokenPipeError):  # input that was not sent yet
             self.process.communicate()
 
 
 def serve() -> None:
-    """In a process that reads: answer one chunk after another, until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to handle
+    """Answer one chunk after another until the parent closes its end. Runs in the process of a `_Reader`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles an interruption
     with suppress(EOFError, BrokenPipeError):
         while True:
-            answer = _read_chunk(*pickle.load(sys.stdin.buffer))
-            pickle.dump(answer, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
+            chunk = _read_chunk(*pickle.load(sys.stdin.buffer))
+            pickle.dump(chunk, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
             sys.stdout.buffer.flush()

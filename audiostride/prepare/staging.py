@@ -1,12 +1,13 @@
-"""The folder .NAME.part beside a prepared corpus, in which the next one is made.
+"""The staging folder .NAME.part beside a prepared corpus, in which the next version of it is built.
 
 lock             held by the process that prepares
-journal.jsonl    which files are packed so far
+journal.jsonl    the files packed so far
 waveforms.i16    their samples
-corpus/          becomes NAME in one step when it is whole
-old/             what was NAME, until that step is done
+corpus/          the new corpus; renamed to NAME when it is complete
+old/             the former NAME, until that renaming is done
 
-So whatever happens there is either the old corpus, or the new one, or none, and the next call goes on.
+A process that is killed at any moment leaves the old corpus, the new one, or none. The next call continues
+from the staging folder.
 """
 
 import errno
@@ -21,76 +22,87 @@ from filelock import FileLock, Timeout
 from audiostride.data.store import WAVEFORMS
 from audiostride.errors import UserError
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def workshop_folder(out: Path) -> Path:
+def staging_folder(out: Path) -> Path:
+    """Return the path of the staging folder that belongs to the prepared corpus `out`."""
     return out.parent / f".{out.name}.part"
 
 
 @contextmanager
-def workshop(out: Path) -> Iterator[Path]:
-    """The folder .NAME.part for this process alone. It is removed in the end, or when the disk is full; after
-    any other failure it stays, for the next call to go on from.
+def open_staging(out: Path) -> Iterator[Path]:
+    """Create or reopen the staging folder of `out`, for this process alone.
+
+    The folder is removed at the end, and also when the disk is full. After any other failure it stays, so
+    that the next call can continue.
+
+    Args:
+        out: folder of the prepared corpus.
+
+    Yields:
+        The path of the staging folder.
 
     Raises:
-        UserError: where another process works in it; for an interruption or a full disk inside.
+        UserError: if another process uses the folder, or if the body is interrupted or fills the disk.
     """
-    part = workshop_folder(out)
+    staging = staging_folder(out)
     try:
-        part.mkdir(parents=True, exist_ok=True)
-        with FileLock(part / "lock", timeout=0):
+        staging.mkdir(parents=True, exist_ok=True)
+        with FileLock(staging / "lock", timeout=0):
             try:
-                _mend(part, out)
-                yield part
+                _roll_back(staging, out)
+                yield staging
             except BaseException as error:
-                _mend(part, out)
-                if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                    _clear(part)
+                _roll_back(staging, out)
+                if isinstance(error, OSError) and error.errno in DISK_FULL:
+                    _remove(staging)
                 raise
-            _clear(part)
+            _remove(staging)
     except Timeout as error:
-        raise UserError(f"another process is preparing {out} just now: wait until it is done") from error
+        raise UserError(f"another process is preparing {out}: wait until it has finished") from error
     except KeyboardInterrupt as error:
-        raise UserError("interrupted: the same command goes on from here") from error
+        raise UserError("interrupted: run the same command again to continue") from error
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in DISK_FULL:
             raise
         with suppress(OSError):
-            part.rmdir()  # where there was no room even for the lock
+            staging.rmdir()  # empty if there was no space even for the lock
         raise UserError(
-            f"the disk of {out.parent} is full: free some space and prepare again (nothing was left behind)"
+            f"the disk of {out.parent} is full: free some space and prepare again (no files were left behind)"
         ) from error
 
 
-def put_in_place(part: Path, out: Path) -> None:
-    """Make part/corpus the corpus, once all of it is on the disk."""
-    for path in (part / "corpus").iterdir():
+def publish(staging: Path, out: Path) -> None:
+    """Flush staging/corpus to the disk and rename it to `out`, in place of an older corpus."""
+    for path in (staging / "corpus").iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     if out.exists():
-        out.rename(part / "old")
-    (part / "corpus").rename(out)
+        out.rename(staging / "old")
+    (staging / "corpus").rename(out)
 
 
-def _mend(part: Path, out: Path) -> None:
-    """Undo the last steps where they were broken off: the old corpus back in its place, samples back beside
-    their journal."""
-    if (part / "old").exists() and not out.exists():
-        (part / "old").rename(out)
-    if (part / "corpus" / WAVEFORMS).exists() and not (part / WAVEFORMS).exists():
-        (part / "corpus" / WAVEFORMS).rename(part / WAVEFORMS)
+def _roll_back(staging: Path, out: Path) -> None:
+    """Undo the renamings of a process that stopped between them.
+
+    The old corpus returns to `out`, and the samples return to the folder of their journal.
+    """
+    if (staging / "old").exists() and not out.exists():
+        (staging / "old").rename(out)
+    if (staging / "corpus" / WAVEFORMS).exists() and not (staging / WAVEFORMS).exists():
+        (staging / "corpus" / WAVEFORMS).rename(staging / WAVEFORMS)
     for name in ("old", "corpus"):
-        shutil.rmtree(part / name, ignore_errors=True)
+        shutil.rmtree(staging / name, ignore_errors=True)
 
 
-def _clear(part: Path) -> None:
-    """Remove the folder, its lock last: while that is there no other process begins."""
-    for path in part.iterdir():
+def _remove(staging: Path) -> None:
+    """Remove the staging folder, the lock last, because no other process starts while the lock exists."""
+    for path in staging.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
         elif path.name != "lock":
             path.unlink()
-    with suppress(OSError):  # another process may knock just now
-        (part / "lock").unlink()
-        part.rmdir()
+    with suppress(OSError):  # another process may try the lock at this moment
+        (staging / "lock").unlink()
+        staging.rmdir()

@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from audiostride.corpora.base import Corpus, Recording
 from audiostride.data.store import open_store
-from audiostride.prepare import packing
-from audiostride.prepare import reader_pool as processes
+from audiostride.prepare import packing, reader_pool
 from audiostride.prepare.prepare import prepare
 
 # Audit events. What is removed with a whole folder is named without it.
@@ -85,8 +84,8 @@ def sweep(old: Corpus | None, new: Corpus, folder: Path) -> int:
 
 if __name__ == "__main__":
     tqdm.monitor_interval = 0
-    processes._CHUNK_FILES = 2
-    ALLOW = processes.PrepareSettings(bad=50)
+    reader_pool._CHUNK_FILES = 2
+    ALLOW = reader_pool.PrepareSettings(bad=50)
     dumps = packing.json.dumps
 
     def counted(*args: Any, **how: Any) -> str:

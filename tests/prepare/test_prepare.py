@@ -27,10 +27,8 @@ from audiostride.corpora import speech_commands
 from audiostride.corpora.base import Corpus, Problem, Recording
 from audiostride.data.store import open_store
 from audiostride.errors import UserError
-from audiostride.prepare import packing
+from audiostride.prepare import packing, reader_pool, staging
 from audiostride.prepare import prepare as prepare_module
-from audiostride.prepare import reader_pool as processes
-from audiostride.prepare import staging as workshop
 from audiostride.prepare.prepare import prepare
 
 ALLOW = PrepareSettings(bad=50, workers=1)
@@ -80,14 +78,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return read_sound(path, *rest)
 
-    monkeypatch.setattr(processes, "read_sound", counted)
-    monkeypatch.setattr(processes, "_CHUNK_FILES", 4)
+    monkeypatch.setattr(reader_pool, "read_sound", counted)
+    monkeypatch.setattr(reader_pool, "_CHUNK_FILES", 4)
     return names
 
 
 def interrupt(corpus: Corpus, out: Path, after: int) -> None:
     """Prepare, and press Ctrl-C when so many files have been read."""
-    read, count = processes.read_sound, 0
+    read, count = reader_pool.read_sound, 0
 
     def interrupted(*args: Any) -> Sound:
         nonlocal count
@@ -97,8 +95,8 @@ def interrupt(corpus: Corpus, out: Path, after: int) -> None:
         return read(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "read_sound", interrupted)
-        with pytest.raises(UserError, match=r"^interrupted: the same command goes on from here$"):
+        patch.setattr(reader_pool, "read_sound", interrupted)
+        with pytest.raises(UserError, match=r"^interrupted: run the same command again to continue$"):
             prepare(corpus, out, ALLOW)
 
 
@@ -242,7 +240,7 @@ def test_a_file_that_can_be_opened_now_is_a_change(
     allowed = os.access
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda path, mode: path.name != "003.wav" and allowed(path, mode))
-        patch.setattr(processes, "read_sound", refusing("003.wav"))
+        patch.setattr(reader_pool, "read_sound", refusing("003.wav"))
         assert prepare(corpus, out, ALLOW).card["left_out"] == 1
     assert prepare(corpus, out, ALLOW).card["left_out"] == 0
 
@@ -306,7 +304,7 @@ def test_what_a_kill_left_unfinished_is_cut_off(
     expected = contents(prepare(corpus, tmp_path / "expected").folder)
     interrupt(corpus, out, 4)
     for name, rest in (("journal.jsonl", damage), ("waveforms.i16", b"odd")):
-        with (workshop.workshop_folder(out) / name).open("ab") as file:
+        with (staging.staging_folder(out) / name).open("ab") as file:
             file.write(rest)
     interrupt(corpus, out, 4)
     reads.clear()
@@ -320,7 +318,7 @@ def test_samples_that_a_power_failure_took_are_read_again(
 ) -> None:
     expected = contents(prepare(corpus, tmp_path / "expected").folder)
     interrupt(corpus, out, 8)
-    os.truncate(workshop.workshop_folder(out) / "waveforms.i16", 2 * 700)
+    os.truncate(staging.staging_folder(out) / "waveforms.i16", 2 * 700)
     reads.clear()
     prepare(corpus, out)
     assert reads == [r.path for r in corpus.recordings[3:]]
@@ -339,9 +337,9 @@ def test_more_bad_files_than_allowed_are_an_error(tmp_path: Path, out: Path) -> 
     with pytest.raises(UserError) as caught:
         prepare(corpus, out)
     assert str(caught.value) == (
-        "2 of 100 files cannot be used (2 %, where 1 % are allowed), the first is 010.wav, which cannot be "
-        f"read as sound: repair them or allow more with --bad ({problems} lists all; what is packed so far "
-        "is kept)"
+        "2 of 100 files cannot be used (2 %, allowed: 1 %); the first is 010.wav, which cannot be read as "
+        f"sound: repair them or allow more with --bad ({problems} lists all; the files packed so far are "
+        "kept)"
     )
     assert listed(problems)[1:] == [["010.wav", "cannot be read as sound", ""], ["020.wav", "is silent", ""]]
     # The old corpus stays, and the list goes when it is not needed any more.
@@ -370,7 +368,7 @@ def test_a_file_that_failed_once_is_tried_again(
 ) -> None:
     """A disk that could not be reached leaves no trace in a file's size and time."""
     with monkeypatch.context() as patch:
-        patch.setattr(processes, "read_sound", refusing("003.wav", "004.wav"))
+        patch.setattr(reader_pool, "read_sound", refusing("003.wav", "004.wav"))
         with pytest.raises(UserError, match="2 of 12 files"):
             prepare(corpus, out)
     assert prepare(corpus, out).card["left_out"] == 0
@@ -380,7 +378,7 @@ def test_vanished_files_are_bad_files(corpus: Corpus, out: Path) -> None:
     (corpus.folder / "003.wav").unlink()
     (corpus.folder / "004.wav").unlink()
     (corpus.folder / "004.wav").mkdir()
-    assert prepare(corpus, out, ALLOW).card["problems"] == {"is missing or no file": 2}
+    assert prepare(corpus, out, ALLOW).card["problems"] == {"is missing or not a file": 2}
 
 
 def test_without_a_single_good_file_there_is_no_corpus(corpus: Corpus, out: Path) -> None:
@@ -397,9 +395,9 @@ def test_without_a_single_good_file_there_is_no_corpus(corpus: Corpus, out: Path
 
 
 def test_preparing_over_other_files_is_refused(words: Path) -> None:
-    with pytest.raises(UserError, match="in the way and is no prepared corpus"):
+    with pytest.raises(UserError, match="exists and is not a prepared corpus"):
         prepare(speech_commands.read(words), words)
-    with pytest.raises(UserError, match="in the way and is no prepared corpus"):
+    with pytest.raises(UserError, match="exists and is not a prepared corpus"):
         prepare(speech_commands.read(words), words / "testing_list.txt")
     assert (words / "testing_list.txt").is_file()
 
@@ -465,14 +463,14 @@ def full_disk(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (workshop, "FileLock"),
-        (packing, "_go_on"),
+        (staging, "FileLock"),
+        (packing, "_resume_journal"),
         (packing.json, "dumps"),
-        (packing, "lay_out"),
+        (packing, "place_waveforms"),
         (prepare_module, "write_index"),
         (prepare_module, "_write_problems"),
-        (workshop.os, "fsync"),
-        (workshop, "rename"),
+        (staging.os, "fsync"),
+        (staging, "rename"),
     ],
     ids=lambda part: getattr(part, "__name__", part),
 )
@@ -492,8 +490,8 @@ def test_a_full_disk_leaves_nothing_but_the_old_corpus(
         if name == "rename":
             patch.setattr(Path, "rename", last_rename_fails)
         else:
-            patch.setattr(prepare_module if name == "lay_out" else module, name, full_disk)
-        with pytest.raises(UserError, match=r"the disk of .* is full: free some space .*nothing was left"):
+            patch.setattr(prepare_module if name == "place_waveforms" else module, name, full_disk)
+        with pytest.raises(UserError, match=r"the disk of .* is full: free some space .*no files were left"):
             prepare(corpus, out)
     assert [path.name for path in out.parent.iterdir()] == (["out"] if old else [])
     assert not old or contents(out) == before
@@ -523,11 +521,11 @@ def test_an_interruption_between_the_renamings_brings_the_old_corpus_back(
 
 
 def test_one_process_at_a_time_prepares(corpus: Corpus, out: Path) -> None:
-    part = workshop.workshop_folder(out)
+    part = staging.staging_folder(out)
     part.mkdir(parents=True)
     with (
         FileLock(part / "lock"),
-        pytest.raises(UserError, match=r"another process is preparing .*out just now: wait"),
+        pytest.raises(UserError, match=r"another process is preparing .*out: wait"),
     ):
         prepare(corpus, out)
     assert not out.exists()
@@ -537,7 +535,7 @@ def test_one_process_at_a_time_prepares(corpus: Corpus, out: Path) -> None:
 def test_two_processes_write_the_same_bytes_as_one(
     corpus: Corpus, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_CHUNK_FILES", 1)
+    monkeypatch.setattr(reader_pool, "_CHUNK_FILES", 1)
     (corpus.folder / "007.wav").write_bytes(b"")
     expected = contents(prepare(corpus, tmp_path / "expected", ALLOW).folder)
     assert contents(prepare(corpus, out, replace(ALLOW, workers=2)).folder) == expected
@@ -546,14 +544,14 @@ def test_two_processes_write_the_same_bytes_as_one(
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     """The processes that read, one file at a time."""
-    start, started = processes._Reader._start, []
+    start, started = reader_pool._Reader._start, []
 
-    def noted(reader: processes._Reader) -> subprocess.Popen[bytes]:
+    def noted(reader: reader_pool._Reader) -> subprocess.Popen[bytes]:
         started.append(start(reader))
         return started[-1]
 
-    monkeypatch.setattr(processes._Reader, "_start", noted)
-    monkeypatch.setattr(processes, "_CHUNK_FILES", 1)
+    monkeypatch.setattr(reader_pool._Reader, "_start", noted)
+    monkeypatch.setattr(reader_pool, "_CHUNK_FILES", 1)
     return started
 
 
@@ -617,7 +615,7 @@ def test_a_file_that_brings_its_reader_down_is_left_out_and_the_others_are_read(
         "p.serve()"
     )
     monkeypatch.setattr(
-        processes._Reader,
+        reader_pool._Reader,
         "_start",
         lambda self: subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -625,7 +623,7 @@ def test_a_file_that_brings_its_reader_down_is_left_out_and_the_others_are_read(
     )
     store = prepare(corpus, out, PrepareSettings(workers=2, bad=10))
     assert store.names.tolist() == [r.path for r in corpus.recordings if r.path != "004.wav"]
-    assert store.card["problems"] == {"brings down the process that reads it": 1}
+    assert store.card["problems"] == {"crashes the process that reads it": 1}
 
 
 def test_a_script_without_a_main_guard_prepares_with_several_processes(
@@ -651,13 +649,13 @@ def test_a_script_without_a_main_guard_prepares_with_several_processes(
 ORPHANS = """
 import os, signal, sys
 from pathlib import Path
-from audiostride.prepare import reader_pool as processes
+from audiostride.prepare import reader_pool
 from audiostride.config.settings import PrepareSettings
 
 if __name__ == "__main__":
-    processes._CHUNK_FILES = 1
-    files = [processes.File(f"{number:03}.wav", 444, 0) for number in range(12)]
-    chunks = processes.read_files(Path(sys.argv[1]), files, PrepareSettings(workers=2))
+    reader_pool._CHUNK_FILES = 1
+    files = [reader_pool.File(f"{number:03}.wav", 444, 0) for number in range(12)]
+    chunks = reader_pool.read_files(Path(sys.argv[1]), files, PrepareSettings(workers=2))
     samples, entries = next(chunks)
     print(len(samples), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -694,9 +692,9 @@ def test_memory_stays_flat_however_many_and_large_the_files(tmp_path: Path, out:
 
 
 def test_a_chunk_is_bounded_in_files_and_in_bytes() -> None:
-    files = [processes.File("x", size, 0) for size in [100] * 200 + [10**9, 10**9] + [10**6] * 10]
-    chunks = list(processes._chunks(files))
+    files = [reader_pool.File("x", size, 0) for size in [100] * 200 + [10**9, 10**9] + [10**6] * 10]
+    chunks = list(reader_pool._chunks(files))
     assert [file for chunk in chunks for file in chunk] == files
-    assert max(map(len, chunks)) == processes._CHUNK_FILES
-    assert all(len(chunk) == 1 or sum(f.bytes for f in chunk) <= processes._CHUNK_BYTES for chunk in chunks)
+    assert max(map(len, chunks)) == reader_pool._CHUNK_FILES
+    assert all(len(chunk) == 1 or sum(f.bytes for f in chunk) <= reader_pool._CHUNK_BYTES for chunk in chunks)
     assert Counter(map(len, chunks)) == {64: 3, 8: 1, 1: 2, 4: 2, 2: 1}
