@@ -1,4 +1,13 @@
-"""Sound files of any format, rate and channel count as mono 16-bit samples."""
+"""Read sound files of any format, rate and channel count as mono 16-bit samples.
+
+The checks of `read_sound`, in this order; the first one that fails is the reason for the `BadSoundError`:
+
+1. The path is a regular file, and libsndfile recognises its header.
+2. libsndfile has not noticed that the file is shorter than its header says.
+3. In each block: the file is not too long, and the mix has no NaN, infinite or huge values.
+4. After the last block: there are samples, as many as the header says, and they are not constant.
+5. After resampling to 16 bits: not all samples are 0.
+"""
 
 import math
 import os
@@ -15,30 +24,23 @@ from numpy.typing import NDArray
 
 from audiostride.errors import UserError
 
-# Frames that are read at a time, so that memory does not grow with a file's rate and channels.
+# Frames per block, so that memory does not grow with the length, rate and channels of a file.
 _BLOCK = 1 << 18
-# Share of samples at full scale from which a recording counts as clipped.
+# A file counts as clipped if more than this fraction of its samples is at full scale.
 _CLIPPED = 0.01
-# Full scale of sample formats coarser than 16 bits.
-_FULL = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
-# From here on resampling would overflow. NaN is not below it either.
-_ABSURD = 1e30
-# What libsndfile notes of a file that is shorter than its header says: WAV, AU and W64, then RF64.
-_SIZES = (
-    re.compile(r"^(?:data|riff|  Data Size  ) : (?P<said>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE),
-    re.compile(r"frame count (?P<found>\d+) does not match value from 'ds64' chunk of (?P<said>\d+)"),
-)
-# What is written to a pipe says a length near 2 ** 31 or 2 ** 32.
-_PIPED = 2**31 - 2**16
-# The same of OGG, and of AIFF and MP3.
-_CUT_SHORT = re.compile(r"lacks an end-of-stream bit|not equal to frame count")
+# Full scale as float, for sample formats coarser than 16 bits.
+_FULL_SCALE = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
+# Resampling could overflow for values from here on.
+_HUGE = 1e30
+# FLAC that was written to a pipe announces about 2 ** 63 frames.
+_UNKNOWN_FRAMES = 2**62
 
 
 class BadSoundError(UserError):
-    """A sound file that cannot be used.
+    """A sound file cannot be used.
 
     Attributes:
-        reason: in the same words for all files with the same fault.
+        reason: the fault, in the same words for all files that share it.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -52,7 +54,7 @@ class Sound:
 
     Attributes:
         samples: (samples,), int16.
-        clipped: whether over 1 % of the file's samples are at full scale.
+        clipped: whether more than 1 % of the samples in the file are at full scale.
     """
 
     samples: NDArray[np.int16]
@@ -60,18 +62,20 @@ class Sound:
 
 
 def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf) -> Sound:
-    """Read a sound file whole, its channels averaged, resampled by libsoxr at high quality (a linear-phase
-    low-pass with a stop band of 120 dB from the new Nyquist frequency on).
+    """Read a whole sound file, average its channels, and resample it with libsoxr at high quality.
+
+    The resampling filter has linear phase, and attenuates by 120 dB from the new Nyquist frequency on. A mono
+    16-bit file at `sample_rate` is returned bit for bit.
 
     Args:
-        path: of a file in any format of libsndfile (WAV, FLAC, OGG, MP3, AIFF and others).
-        sample_rate: of the result in Hz. 16-bit mono at this rate comes through bit for bit.
-        longest_s: length in seconds above which a file is refused.
+        path: a file in any format of libsndfile (WAV, FLAC, OGG, MP3, AIFF and others).
+        sample_rate: sample rate of the result in Hz.
+        longest_s: maximum length in seconds; longer files are refused.
 
     Raises:
-        BadSoundError: where it cannot be read, ends too early, is too long, or holds no samples, values that
-            are no numbers, or nothing but silence. A cut goes unseen where a format tells no length: in MP3
-            without a Xing header, and in WAV and AU that were written to a pipe.
+        BadSoundError: if the file cannot be read, ends too early, is too long or silent, or has no samples or
+            values that are NaN, infinite or huge. A truncated file goes unnoticed if its format does not
+            store the length: MP3 without a Xing header, and WAV and AU that were written to a pipe.
     """
     try:
         return _read(path, sample_rate, longest_s)
@@ -82,12 +86,15 @@ def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf
 
 
 class _FaultError(Exception):
-    """Why a file cannot be used."""
+    """The reason why a file cannot be used."""
 
 
-class _Stream(soundfile.SoundFile):
-    """A file read from front to back. Otherwise soundfile seeks after each block, which upsets the decoder of
-    MP3, fails in FLAC of unknown length, and takes time."""
+class _ForwardSoundFile(soundfile.SoundFile):
+    """A sound file that is read from start to end.
+
+    soundfile seeks after each block of a file that it takes for seekable. Seeking disturbs the decoder of
+    MP3, fails in FLAC of unknown length, and takes time.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -95,95 +102,121 @@ class _Stream(soundfile.SoundFile):
 
 def _read(path: Path, sample_rate: int, longest_s: float) -> Sound:
     if not path.is_file():  # opening a pipe would wait for its writer
-        raise _FaultError("is missing or no file")
-    with _Stream(os.fsencode(path)) as file:
-        if file.format == "RAW":  # no header was found, and the suffix was believed
+        raise _FaultError("is missing or not a file")
+    with _ForwardSoundFile(os.fsencode(path)) as file:
+        if file.format == "RAW":  # libsndfile found no header and trusted the suffix
             raise _FaultError("cannot be read as sound")
-        if _ends_early(path, file):
+        if _is_truncated(path, file):
             raise _FaultError("ends too early")
-        mix = _Mix(file, longest_s)
+        mixer = _Mixer(file, longest_s)
         if (file.channels, file.samplerate, file.subtype) == (1, sample_rate, "PCM_16"):
-            pieces = list(map(mix, _blocks(file, "int16")))
+            chunks = [mixer.mix(block) for block in _blocks(file, "int16")]
         else:
-            mixed = map(mix, _blocks(file, "float32"))
-            pieces = list(_resampled(mixed, file.samplerate, sample_rate))
-    mix.check_whole()
-    samples = np.concatenate(pieces)
+            mixed = (mixer.mix(block) for block in _blocks(file, "float32"))
+            chunks = list(_resample(mixed, file.samplerate, sample_rate))
+    mixer.check_end()
+    samples = np.concatenate(chunks)
     if not samples.any():
         raise _FaultError("is silent")
-    return Sound(samples, mix.clipped > _CLIPPED * mix.samples)
+    return Sound(samples, mixer.clipped > _CLIPPED * mixer.samples)
 
 
-def _blocks(file: soundfile.SoundFile, kind: str) -> Iterator[NDArray[Any]]:
-    """(frames, channels) each, until none is left: the header's count is not to be trusted."""
-    while len(block := file.read(_BLOCK, dtype=kind, always_2d=True)):
+def _blocks(file: soundfile.SoundFile, dtype: str) -> Iterator[NDArray[Any]]:
+    """Yield blocks of (frames, channels) until the file ends, whatever length the header says."""
+    while len(block := file.read(_BLOCK, dtype=dtype, always_2d=True)):
         yield block
 
 
-class _Mix:
-    """Averages the channels of blocks as they pass, and looks for what is wrong with them."""
+class _Mixer:
+    """Averages the channels block by block, and checks and counts the samples on the way.
+
+    Attributes:
+        frames: number of frames so far.
+        samples: number of samples so far, over all channels.
+        clipped: number of samples at full scale so far.
+    """
 
     def __init__(self, file: soundfile.SoundFile, longest_s: float) -> None:
-        self.announced = file.frames if file.frames < 2**62 else 0  # FLAC that was written to a pipe
-        self.longest = longest_s * file.samplerate
-        self.full = _FULL.get(file.subtype, 32767 / 32768)
+        self.announced_frames = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+        self.max_frames = longest_s * file.samplerate
+        self.full_scale = _FULL_SCALE.get(file.subtype, 32767 / 32768)
         self.frames = self.samples = self.clipped = 0
         self.low, self.high = math.inf, -math.inf
 
-    def __call__(self, block: NDArray[Any]) -> NDArray[Any]:
+    def mix(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean over the channels of a block (frames, channels), as (frames,)."""
         self.frames += len(block)
-        if max(self.frames, self.announced) > self.longest:
+        if max(self.frames, self.announced_frames) > self.max_frames:
             raise _FaultError("is too long")
-        full = 32767 if block.dtype == np.int16 else self.full
+        full_scale = 32767 if block.dtype == np.int16 else self.full_scale
         self.samples += block.size
-        self.clipped += int(np.count_nonzero((block >= full) | (block <= -full)))
+        self.clipped += int(np.count_nonzero((block >= full_scale) | (block <= -full_scale)))
         with np.errstate(over="ignore", invalid="ignore"):
-            # Column by column: several times as fast as numpy's mean over so short an axis.
+            # Adding columns is several times as fast as numpy's mean over so short an axis.
             mixed = sum(block.T) / block.shape[1] if block.shape[1] > 1 else block[:, 0]
         low, high = float(mixed.min()), float(mixed.max())
-        if not max(-low, high) < _ABSURD:
-            raise _FaultError("holds values that are no numbers")
+        if not max(-low, high) < _HUGE:  # also true for NaN
+            raise _FaultError("contains NaN, infinite or huge values")
         self.low, self.high = min(self.low, low), max(self.high, high)
         return mixed
 
-    def check_whole(self) -> None:
+    def check_end(self) -> None:
+        """Check the file as a whole, after the last block."""
         if self.frames == 0:
-            raise _FaultError("holds no samples")
-        if self.frames < self.announced:
+            raise _FaultError("contains no samples")
+        if self.frames < self.announced_frames:
             raise _FaultError("ends too early")
         if self.low == self.high:
             raise _FaultError("is silent")
 
 
-def _resampled(
+def _resample(
     blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int
 ) -> Iterator[NDArray[np.int16]]:
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
     for block in blocks:
-        yield _int16(stream.resample_chunk(block))
-    yield _int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        yield _to_int16(stream.resample_chunk(block))
+    yield _to_int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
 
 
-def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
 
-def _ends_early(path: Path, file: soundfile.SoundFile) -> bool:
-    """Whether libsndfile has seen that a file is shorter than it says, which it passes over in silence."""
+# libsndfile raises no error for a truncated file, but writes a line into its log (`extra_info`).
+# Announced and found sizes: WAV, AU and W64 in bytes, RF64 in frames.
+_LOGGED_SIZES = (
+    re.compile(
+        r"^(?:data|riff|  Data Size  ) : (?P<announced>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE
+    ),
+    re.compile(r"frame count (?P<found>\d+) does not match value from 'ds64' chunk of (?P<announced>\d+)"),
+)
+# Files that were written to a pipe announce a size near 2 ** 31 or 2 ** 32.
+_PIPE_SIZES = range(2**31 - 2**16, 2**32)
+# OGG, then AIFF and MP3.
+_LOGGED_TRUNCATION = re.compile(r"lacks an end-of-stream bit|not equal to frame count")
+
+
+def _is_truncated(path: Path, file: soundfile.SoundFile) -> bool:
+    """Whether the log of libsndfile says that the file is shorter than its header announces."""
     log = file.extra_info
-    for size in _SIZES:
-        noted = size.search(log)
-        if noted and int(noted["found"]) < int(noted["said"]) and not _PIPED <= int(noted["said"]) < 2**32:
-            return True
+    for pattern in _LOGGED_SIZES:
+        if size := pattern.search(log):
+            announced, found = int(size["announced"]), int(size["found"])
+            if found < announced and announced not in _PIPE_SIZES:
+                return True
     if "Junk after the last page" in log:
-        return _last_page_is_cut(path)
-    return _CUT_SHORT.search(log) is not None
+        return _last_ogg_page_is_truncated(path)
+    return _LOGGED_TRUNCATION.search(log) is not None
 
 
-def _last_page_is_cut(path: Path) -> bool:
-    """Whether an OGG file ends inside a page; to libsndfile that is the same as a tag behind the last one."""
+def _last_ogg_page_is_truncated(path: Path) -> bool:
+    """Whether an OGG file ends inside a page. The log is the same for a tag behind the last page."""
     with path.open("rb") as file:
         file.seek(-min(path.stat().st_size, 1 << 17), os.SEEK_END)
-        page = file.read()
-    page = page[page.rfind(b"OggS") :]
-    return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+        end = file.read()
+    page = end[end.rfind(b"OggS") :]
+    if len(page) < 27:  # the header, of which byte 26 counts the segments
+        return True
+    segments = page[26]
+    return len(page) < 27 + segments + sum(page[27 : 27 + segments])

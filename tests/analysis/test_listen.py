@@ -187,7 +187,7 @@ def test_what_cannot_be_listened_to_is_told_in_a_sentence(tmp_path: Path) -> Non
     soundfile.write(tmp_path / "hiss.wav", hiss(), 16000)
     with pytest.raises(UserError, match="runs/a downsamples by max, which has no low-pass window"):
         listen(run(downsampling="max"), tmp_path / "hiss.wav", tmp_path)
-    with pytest.raises(UserError, match=r"nothing\.wav is missing or no file"):
+    with pytest.raises(UserError, match=r"nothing\.wav is missing or not a file"):
         listen(run(), tmp_path / "nothing.wav", tmp_path)
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(UserError, match=r"text\.wav cannot be read as sound"):
