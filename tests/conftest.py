@@ -15,7 +15,8 @@ from audiostride.data.store import Store
 from audiostride.log import show_messages
 from audiostride.prepare.prepare import prepare
 
-show_messages()  # also where a test calls a function that a command would call
+pytest_plugins = ["helpers.archive_server"]
+show_messages()  # also for tests that call a function which a command would call
 RECORDED = Path(__file__).parents[2] / "shared" / "corpora"
 WORDS = ("yes", "no", "stop")
 

@@ -1,4 +1,9 @@
-"""Unpacks archives that someone else made: nothing outside the target, no file by halves, little memory."""
+"""Unpack archives from other people, without writing outside the target and in little memory.
+
+Not tarfile.data_filter: it makes absolute names relative and accepts links and names like "..\\evil", all of
+which are refused here; and zip files need the same checks. Not extractall: after a break it leaves a file
+that looks complete.
+"""
 
 import errno
 import gzip
@@ -29,56 +34,59 @@ _DAMAGE = (
     EOFError,
     UnicodeError,
     OverflowError,
-    RuntimeError,  # of an encrypted zip, or a strange method
+    RuntimeError,  # encrypted zip, or unknown compression
 )
-_Members = Generator[tuple[str, IO[bytes] | None], None, None]  # name, and content where it is no folder
+_Members = Generator[tuple[str, IO[bytes] | None], None, None]  # name and content; None for a folder
 
 
-def unpack(whole: Path, target: Path) -> bool:
-    """Unpack a .zip, .tar, .tar.gz or .tgz into the folder `target`. Tells whether the file is one of them.
+def unpack(archive: Path, target: Path) -> bool:
+    """Unpack a .zip, .tar, .tar.gz or .tgz file into the folder `target`.
+
+    Returns:
+        Whether the file is an archive, judged by its name; other files are left alone.
 
     Raises:
-        UserError: where the archive is damaged, and is then deleted; or where a member is a link, or would
-            lie outside of the target.
+        UserError: if the archive is damaged, and it is then deleted; or if a member is a link, or would be
+            written outside the target.
     """
-    if whole.name.endswith(".zip"):
-        _write_members(whole, _zip_members(whole), target)
-    elif whole.name.endswith((".tar", ".tar.gz", ".tgz")):
-        _write_members(whole, _tar_members(whole), target)
+    if archive.name.endswith(".zip"):
+        _write_members(archive, _zip_members(archive), target)
+    elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
+        _write_members(archive, _tar_members(archive), target)
     else:
         return False
     return True
 
 
-def _write_members(whole: Path, members: _Members, target: Path) -> None:
-    aside = whole.with_name(f"{whole.name}.member")
-    bar = tqdm(desc=f"unpacking {whole.name}", unit=" files", delay=1)
+def _write_members(archive: Path, members: _Members, target: Path) -> None:
+    new = archive.with_name(f"{archive.name}.member")
+    bar = tqdm(desc=f"unpacking {archive.name}", unit=" files", delay=1)
     try:
-        with closing(members), bar:  # closed before the archive is deleted, which some systems ask for
+        with closing(members), bar:  # some systems cannot delete the archive while it is open
             for name, content in members:
                 path = target.joinpath(*PureWindowsPath(name).parts)
                 (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
                 if content is not None:
-                    with aside.open("wb") as file:
+                    with new.open("wb") as file:
                         shutil.copyfileobj(content, file, _CHUNK)
-                    aside.replace(path)  # so a file that bears its name is whole
+                    new.replace(path)  # a file gets its name when it is complete
                     bar.update()
     except _DAMAGE as error:
-        whole.unlink()
+        archive.unlink()
         raise UserError(
-            f"{whole} is damaged ({str(error) or type(error).__name__}) and was deleted: "
-            "give the same command again to fetch it anew"
+            f"{archive} is damaged ({str(error) or type(error).__name__}) and was deleted: run the same "
+            "command again to download it again"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
-def _zip_members(whole: Path) -> _Members:
+def _zip_members(path: Path) -> _Members:
     try:
-        with zipfile.ZipFile(whole) as archive:
-            for info in archive.infolist():  # all of them before the first is written
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():  # check all of them before the first is written
                 kind = stat.S_IFMT(info.external_attr >> 16)
-                _check(whole, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR), info.is_dir())
+                _check(path, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR), info.is_dir())
             for info in archive.infolist():
                 if info.is_dir():
                     yield info.filename, None
@@ -91,29 +99,29 @@ def _zip_members(whole: Path) -> _Members:
         raise zipfile.BadZipFile("its directory points outside of it") from error
 
 
-def _tar_members(whole: Path) -> _Members:
-    plain = whole.suffix == ".tar"
-    # gzip's own reader, since tarfile's checks neither its checksum nor its end.
-    with whole.open("rb") if plain else gzip.open(whole) as stream:
+def _tar_members(path: Path) -> _Members:
+    uncompressed = path.suffix == ".tar"
+    # gzip.open, because tarfile's own reader checks neither the checksum nor the end of a gzip stream.
+    with path.open("rb") if uncompressed else gzip.open(path) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             while (info := archive.next()) is not None:
-                _check(whole, info.name, info.isreg() or info.isdir(), info.isdir())
+                _check(path, info.name, info.isreg() or info.isdir(), info.isdir())
                 yield info.name, archive.extractfile(info)
-                archive.members = []  # type: ignore[attr-defined]  # else every member seen is kept
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member in memory
         while stream.read(_CHUNK):
             pass
-        # tarfile takes a cut between two members, or a damaged header, for the end.
-        if plain and (stream.seek(archive.offset), stream.read(512))[1] != bytes(512):
+        # tarfile takes a cut between two members, or a damaged header, for the end of the archive.
+        if uncompressed and (stream.seek(archive.offset), stream.read(512))[1] != bytes(512):
             raise tarfile.ReadError("its end is missing")
 
 
-def _check(whole: Path, name: str, plain: bool, is_folder: bool) -> None:
-    """Refuse members that are no plain files or folders, or whose names lead out of the target."""
-    path = PureWindowsPath(name)  # knows both kinds of slashes, and drives
-    inside = not path.anchor and ".." not in path.parts and (path.parts or is_folder)
-    if not (plain and inside):
-        what = "leads out of the folder" if plain else "is a link or a device"
+def _check(archive: Path, name: str, is_plain: bool, is_folder: bool) -> None:
+    """Raise `UserError` for a member that is not a plain file or folder, or whose name leaves the target."""
+    path = PureWindowsPath(name)  # splits at both kinds of slashes, and knows drives
+    is_inside = not path.anchor and ".." not in path.parts and (path.parts or is_folder)
+    if not (is_plain and is_inside):
+        fault = "leads out of the folder" if is_plain else "is a link or a device"
         raise UserError(
-            f"{whole} is unsafe, its member {name!r} {what}: "
-            "delete it and fetch it from a source that you trust"
+            f"{archive} is unsafe, because its member {name!r} {fault}: delete the archive and get it from a "
+            "source that you trust"
         )
