@@ -1,6 +1,8 @@
-"""Kills a preparation before each of its steps on disk, one after another, and checks what is left.
+"""Kill `prepare` before each of its steps on disk, one after another, and check what is left.
 
 python tests/crash/prepare_crash_sweep.py FOLDER
+
+Prints the number of steps without and with an older corpus.
 """
 
 import os
@@ -14,26 +16,29 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from audiostride.config.settings import PrepareSettings
 from audiostride.corpora.base import Corpus, Recording
 from audiostride.data.store import open_store
 from audiostride.prepare import packing, reader_pool
 from audiostride.prepare.prepare import prepare
 
-# Audit events. What is removed with a whole folder is named without it.
-STEPS, REMOVALS = ("open", "os.mkdir", "os.rename", "os.truncate"), ("os.remove", "os.rmdir", "json")
-left = -1  # steps until the kill
+ALLOW_BAD = PrepareSettings(bad=50)
+# Audit events that count as a step if they concern the folder "home". Removals have no full path if a whole
+# folder is removed, so they always count. "json" is our own event; see `dumps_as_step`.
+EVENTS_IN_HOME, EVENTS = ("open", "os.mkdir", "os.rename", "os.truncate"), ("os.remove", "os.rmdir", "json")
+steps_until_kill = -1  # below 0: never
 
 
-def step(event: str, arguments: tuple[Any, ...]) -> None:
-    global left
-    inside = event in REMOVALS or (event in STEPS and "home" in str(arguments[0]))
-    if inside and left == 0:
+def count_step(event: str, arguments: tuple[Any, ...]) -> None:
+    global steps_until_kill
+    is_step = event in EVENTS or (event in EVENTS_IN_HOME and "home" in str(arguments[0]))
+    if is_step and steps_until_kill == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    left -= inside
+    steps_until_kill -= is_step
 
 
 def write_corpus(folder: Path, files: int) -> Corpus:
-    """Of `files` sounds, the third of which is a damaged one."""
+    """Write sounds, the third of which is damaged."""
     folder.mkdir()
     rng = np.random.default_rng(files)
     for number in range(files):
@@ -43,13 +48,13 @@ def write_corpus(folder: Path, files: int) -> Corpus:
     return Corpus("killed", folder, "official", {"task": ["a", "b"]}, recordings)
 
 
-def killed(corpus: Corpus, out: Path, after: int) -> bool:
-    """Prepare in a process of its own that is killed after some steps; whether it came to that."""
-    global left
+def prepare_and_kill(corpus: Corpus, out: Path, steps: int) -> bool:
+    """Prepare in a child process that is killed before its step number `steps`. Return whether it was."""
+    global steps_until_kill
     child = os.fork()
     if child == 0:
-        left = after
-        prepare(corpus, out, ALLOW)
+        steps_until_kill = steps
+        prepare(corpus, out, ALLOW_BAD)
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
@@ -59,43 +64,42 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def sweep(old: Corpus | None, new: Corpus, folder: Path) -> int:
-    """Kill before every step, sometimes twice, and let the next call finish. Returns the number of steps."""
-    expected = contents(prepare(new, folder / "expected", ALLOW).folder)
-    for after in range(10_000):
+    """Kill before every step, sometimes twice, and let the next call finish. Return the number of steps."""
+    expected = contents(prepare(new, folder / "expected", ALLOW_BAD).folder)
+    for steps in range(10_000):
         home = folder / "home"
         out = home / "out"
-        hashes = {prepare(old, out, ALLOW).card["hash"]} if old else set()
-        came = killed(new, out, after)
-        if came and after % 3 == 0:
-            killed(new, out, after // 2)
+        hashes = {open_store(folder / "expected").card["hash"]}
+        if old:
+            hashes.add(prepare(old, out, ALLOW_BAD).card["hash"])
+        was_killed = prepare_and_kill(new, out, steps)
+        if was_killed and steps % 3 == 0:
+            prepare_and_kill(new, out, steps // 2)
         if out.exists():
-            assert open_store(out).card["hash"] in {*hashes, open_store(folder / "expected").card["hash"]}, (
-                after
-            )
-        prepare(new, out, ALLOW)
-        assert contents(out) == expected, after
-        assert [path.name for path in home.iterdir()] == ["out"], after
+            assert open_store(out).card["hash"] in hashes, steps
+        prepare(new, out, ALLOW_BAD)
+        assert contents(out) == expected, steps
+        assert [path.name for path in home.iterdir()] == ["out"], steps
         shutil.rmtree(home)
-        if not came:
+        if not was_killed:
             shutil.rmtree(folder / "expected")
-            return after
-    raise AssertionError("no end of steps")
+            return steps
+    raise AssertionError("prepare was killed before each of 10,000 steps")
 
 
 if __name__ == "__main__":
     tqdm.monitor_interval = 0
     reader_pool._CHUNK_FILES = 2
-    ALLOW = reader_pool.PrepareSettings(bad=50)
     dumps = packing.json.dumps
 
-    def counted(*args: Any, **how: Any) -> str:
-        """Between the samples of some files and their lines in the journal no file is opened."""
-        step("json", ())
-        return dumps(*args, **how)
+    def dumps_as_step(*args: Any, **options: Any) -> str:
+        """Count a step between writing samples and their journal lines, where no file is opened."""
+        count_step("json", ())
+        return dumps(*args, **options)
 
-    packing.json.dumps = counted
-    os.fsync = lambda fd: None  # a kill is no power failure
-    sys.addaudithook(step)
+    packing.json.dumps = dumps_as_step
+    os.fsync = lambda fd: None  # a kill is not a power failure: what was written stays
+    sys.addaudithook(count_step)
     here = Path(sys.argv[1])
     first, second = write_corpus(here / "first", 4), write_corpus(here / "second", 6)
     print(sweep(None, second, here), sweep(first, second, here))
