@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from audiostride.config import yaml
 from audiostride.config.recipe import FREE, changed, read_config
 from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
@@ -257,14 +257,7 @@ def _begin(recipe: Recipe, run: Path, fresh: bool) -> None:
     stale = [run / METRICS, *run.glob("events.out.tfevents.*"), *(run / CHECKPOINTS).iterdir()]
     for path in stale if fresh else ():
         path.unlink(missing_ok=True)
-    (run / CONFIG).write_text(yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False), encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists: YAML has no others."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    (run / CONFIG).write_text(yaml.dump(asdict(recipe)), encoding="utf-8")
 
 
 class _SafeCheckpoints(TorchCheckpointIO):
