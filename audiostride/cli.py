@@ -11,16 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 import audiostride
 from audiostride.config import recipe as recipes
-from audiostride.config.arguments import command_line
+from audiostride.config.arguments import (
+    command_line,
+    instantiate,
+    make_parser,
+    parse,
+    parse_settings,
+    recipe_parser,
+)
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import PrepareSettings, Recipe
-from audiostride.errors import UserError
+from audiostride.errors import UsageError, UserError
 from audiostride.log import show_messages
 from audiostride.tables import Format, render
 
@@ -29,20 +36,20 @@ if TYPE_CHECKING:
     from audiostride.corpora import Dataset
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 def prepare(arguments: Sequence[str]) -> None:
     """Read a dataset once, check it, and pack it for training."""
     from audiostride.corpora import DATASETS
 
-    parser = _parser("prepare", prepare.__doc__)
-    commands = parser.add_subcommands(dest="corpus", metavar="CORPUS", help="Which dataset it is.")
-    for name, dataset in DATASETS.items():
-        commands.add_subcommand(name, _prepare_parser(name, dataset), help=dataset.title)
-    args = _parse(parser, arguments)
-    dataset, args = DATASETS[args.corpus], args[args.corpus]
-    settings = _settings(PrepareSettings, args)
+    parser = make_parser("prepare", prepare.__doc__)
+    choices = parser.add_subcommands(dest="corpus", metavar="CORPUS", help="Which dataset it is.")
+    commands = {name: _prepare_parser(name, dataset) for name, dataset in DATASETS.items()}
+    for name, command in commands.items():
+        choices.add_subcommand(name, command, help=DATASETS[name].title)
+    args = parse(parser, arguments, commands=commands)
+    dataset, command, args = DATASETS[args.corpus], commands[args.corpus], args[args.corpus]
+    settings = instantiate(PrepareSettings, command, args)
     options = {name: args[name] for name in list(signature(dataset.read).parameters)[1:]}
 
     from audiostride.prepare.prepare import prepare as pack
@@ -58,7 +65,7 @@ def prepare(arguments: Sequence[str]) -> None:
 
 
 def _prepare_parser(name: str, dataset: "Dataset") -> ArgumentParser:
-    parser = _parser(f"prepare {name}", dataset.title)
+    parser = make_parser(f"prepare {name}", dataset.title)
     parser.add_argument("source", type=str, help="Its folder; for csv, the file.")
     parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/NAME)")
     if dataset.archives:
@@ -84,26 +91,17 @@ def _tell_card(out: Path, card: dict[str, Any]) -> None:
     logger.info(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h")
 
 
-def _settings(kind: type[T], args: Namespace) -> T:
-    """The settings of a class among parsed arguments."""
-    try:
-        return kind(**{field.name: args[field.name] for field in fields(kind)})  # type: ignore[arg-type]
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
 def train(arguments: Sequence[str]) -> None:
     """Train a recipe; any of its settings can be given as an option."""
-    parser = recipes.parser(
-        prog="audiostride train",
-        description=train.__doc__,
+    parser = recipe_parser(
+        "train",
+        train.__doc__,
         usage="%(prog)s RECIPE [--any.setting value] [--resume]",
     )
     parser.add_argument("recipe", type=str, help="A YAML file, or the name of a recipe of audiostride's.")
     parser.add_argument("--out", type=str, help="Folder of the run. (default: runs/RECIPE)")
     parser.add_argument("--resume", action="store_true", help="Go on from the run's last checkpoint.")
-    file, args = _parse_recipe(parser, arguments)
-    chosen = recipes.instantiate(parser, args)
+    file, chosen, args = recipes.load_with_options(parser, arguments)
 
     from audiostride.data.store import open_store
 
@@ -122,9 +120,9 @@ def train(arguments: Sequence[str]) -> None:
 
 def study(arguments: Sequence[str]) -> None:
     """Train a grid of runs over one recipe, or show what came out of it."""
-    parser = recipes.parser(
-        prog="audiostride study",
-        description=f"{study.__doc__} Any setting of the recipe can be given for all runs.",
+    parser = recipe_parser(
+        "study",
+        f"{study.__doc__} Any setting of the recipe can be given for all runs.",
         usage="%(prog)s STUDY [--any.setting value] [--print | --summary]",
     )
     parser.add_argument("study", type=str, help="A YAML file, or the name of a study of audiostride's.")
@@ -139,18 +137,18 @@ def study(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--time", action="store_true", help="With --summary: measure the networks as well.")
     _add_format(parser)
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
     if args.print and args.summary:
-        raise _UsageError("--print and --summary are two ways: give one of them")
+        raise UsageError("--print and --summary are two ways: give one of them")
     for name in ("plot", "time"):
         if args[name] and not args.summary:
-            raise _UsageError(f"--{name} goes with --summary: give both")
+            raise UsageError(f"--{name} goes with --summary: give both")
 
     from audiostride.studies import plan
 
     def build(settings: dict[str, Any]) -> Recipe:
-        below = parser.parse_object({"study": args.study, **settings})
-        return recipes.instantiate(parser, _parse(parser, arguments, below))
+        below = parse_settings(parser, {"study": args.study, **settings})
+        return instantiate(Recipe, parser, parse(parser, arguments, below))
 
     file = recipes.find(args.study, "study")
     chosen = plan.read(file, args.recipe)
@@ -178,7 +176,7 @@ def study(arguments: Sequence[str]) -> None:
 
 def test(arguments: Sequence[str]) -> None:
     """Accuracy of a run: logits averaged over the one-second windows of each recording."""
-    parser = _parser("test", test.__doc__)
+    parser = make_parser("test", test.__doc__)
     parser.add_argument("run", type=str, help="Folder of the run.")
     parser.add_argument(
         "--split", type=Literal["test", "valid", "train"], default="test", help="Of the corpus."
@@ -187,7 +185,7 @@ def test(arguments: Sequence[str]) -> None:
     parser.add_argument("--corpus", type=str, nargs="+", help="Prepared corpora. (default: the run's own)")
     parser.add_argument("--confusion", type=str, help="Folder for a confusion matrix per task, as CSV.")
     _add_format(parser)
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
 
     # A wrong path is told before torch is imported.
     recipes.read_config(Path(args.run))
@@ -201,7 +199,7 @@ def test(arguments: Sequence[str]) -> None:
 
 def strides(arguments: Sequence[str]) -> None:
     """Learned strides of runs, and the cut-off frequencies that they mean."""
-    parser = _parser("strides", strides.__doc__)
+    parser = make_parser("strides", strides.__doc__)
     parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, or checkpoint files.")
     parser.add_argument(
         "--frames", type=int, help="Of the spectrogram, 100 to the second. (default: the run's own windows)"
@@ -223,7 +221,7 @@ def strides(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the runs.")
     _add_format(parser)
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
     if args.frames is not None and args.frames < 1:
         raise UserError(f"--frames must be at least 1, but is {args.frames}")
     _check_runs(args.runs)
@@ -284,14 +282,14 @@ def _check_runs(runs: Sequence[str]) -> None:
 
 def report(arguments: Sequence[str]) -> None:
     """Runs as one HTML page: accuracies, learning curves, strides, data, cost and settings."""
-    parser = _parser("report", report.__doc__)
+    parser = make_parser("report", report.__doc__)
     parser.add_argument("runs", type=str, nargs="+", help="Folders of runs; several are compared.")
     parser.add_argument("--out", type=str, default="report.html", help="The file to write.")
     parser.add_argument(
         "--split", type=Literal["test", "valid", "train"], default="test", help="Of the corpora."
     )
     parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help="Of the runs.")
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
     for run in args.runs:
         if not Path(run).is_dir():  # told before torch is imported
             raise UserError(f"there is no run at {run}: give the folder that audiostride train made")
@@ -306,10 +304,10 @@ def summary(arguments: Sequence[str]) -> None:
     """A recipe's network, or a trained one, layer by layer: sizes, strides, parameters, multiplications."""
     name = arguments[0] if arguments else ""
     if name.endswith(".ckpt") or (name and Path(name).is_dir()):
-        parser = _parser("summary", summary.__doc__)  # settings of what is trained cannot be changed
+        parser = make_parser("summary", summary.__doc__)  # settings of what is trained cannot be changed
         parser.add_argument("run", type=str, help="Folder of a run, or a checkpoint file.")
         _add_format(parser)
-        args = _parse(parser, arguments)
+        args = parse(parser, arguments)
         checkpoint_path(Path(args.run))
 
         from audiostride.analysis.trained import open_run
@@ -317,15 +315,14 @@ def summary(arguments: Sequence[str]) -> None:
         run = open_run(args.run)
         trunk, frames = run.classifier.trunk, run.recipe.data.frames
     else:
-        parser = recipes.parser(
-            prog="audiostride summary",
-            description=summary.__doc__,
+        parser = recipe_parser(
+            "summary",
+            summary.__doc__,
             usage="%(prog)s RECIPE|RUN [--any.setting value]",
         )
         parser.add_argument("recipe", type=str, help="A recipe as for train; or the folder of a run.")
         _add_format(parser)
-        _, args = _parse_recipe(parser, arguments)
-        chosen = recipes.instantiate(parser, args)
+        _, chosen, args = recipes.load_with_options(parser, arguments)
 
         from audiostride.models.separable_cnn import SeparableCNN
 
@@ -338,11 +335,11 @@ def summary(arguments: Sequence[str]) -> None:
 
 def demo(arguments: Sequence[str]) -> None:
     """Make five small tasks, train one DiffStride model on them, test it, show its strides."""
-    parser = _parser("demo", demo.__doc__)
+    parser = make_parser("demo", demo.__doc__)
     parser.add_argument("--folder", type=str, default="data/demo", help="For the corpora.")
     parser.add_argument("--out", type=str, default="runs/demo", help="Folder of the run.")
     _add_format(parser)
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
 
     from audiostride.demo.run import run_demo
 
@@ -353,14 +350,14 @@ def bench(arguments: Sequence[str]) -> None:
     """Measure speed and memory side by side in one run, or the accuracy of a simple baseline."""
     from audiostride.bench import BENCHES
 
-    parser = _parser("bench", bench.__doc__)
-    commands = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
-    for name, (kind, _) in BENCHES.items():
-        commands.add_subcommand(name, _bench_parser(name, kind), help=kind.__doc__)
-    args = _parse(parser, arguments)
-    kind, measure = BENCHES[args.what]
-    args = args[args.what]
-    rows = measure(_settings(kind, args))
+    parser = make_parser("bench", bench.__doc__)
+    choices = parser.add_subcommands(dest="what", metavar="WHAT", help="What to measure.")
+    commands = {name: _bench_parser(name, kind) for name, (kind, _) in BENCHES.items()}
+    for name, command in commands.items():
+        choices.add_subcommand(name, command, help=command.description)
+    args = parse(parser, arguments, commands=commands)
+    (kind, measure), command, args = BENCHES[args.what], commands[args.what], args[args.what]
+    rows = measure(instantiate(kind, command, args))
     if args.save:
         from audiostride.bench.result_file import save_result
 
@@ -369,7 +366,7 @@ def bench(arguments: Sequence[str]) -> None:
 
 
 def _bench_parser(name: str, kind: type) -> ArgumentParser:
-    parser = _parser(f"bench {name}", kind.__doc__)
+    parser = make_parser(f"bench {name}", kind.__doc__)
     positional = {field.name: field.metadata for field in fields(kind) if "positional" in field.metadata}
     for argument, metadata in positional.items():
         help = metadata["positional"]
@@ -408,7 +405,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         COMMANDS[arguments[0]](arguments[1:])
-    except _UsageError as error:
+    except UsageError as error:
         logger.error(f"audiostride {arguments[0]}: {error} (see audiostride {arguments[0]} --help)")
         return 2
     except UserError as error:
@@ -427,37 +424,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _UsageError(Exception):
-    """The command line itself is wrong."""
-
-
 def _overview() -> str:
     commands = "\n".join(f"  {name:9}{(command.__doc__ or '').strip()}" for name, command in COMMANDS.items())
     return (
         f"{audiostride.__doc__}\n\nusage: audiostride COMMAND …\n\n{commands}\n\n"
         "audiostride COMMAND --help tells more of each; --version, which one this is."
     )
-
-
-def _parser(name: str, description: str | None) -> ArgumentParser:
-    return ArgumentParser(
-        prog=f"audiostride {name}", description=description, exit_on_error=False, allow_abbrev=False
-    )
-
-
-def _parse(parser: ArgumentParser, arguments: Sequence[str], below: Namespace | None = None) -> Namespace:
-    try:
-        return parser.parse_args(list(arguments), namespace=below)
-    except ArgumentError as error:
-        raise _UsageError(recipes.message(error)) from error
-
-
-def _parse_recipe(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Path, Namespace]:
-    """The file of a recipe, and its settings with those of the command line on top."""
-    file = recipes.find(_parse(parser, arguments).recipe)
-    settings = recipes.read(file)
-    recipes.build(settings, file)  # a mistake in the file is told with its name, and is not one of usage
-    return file, _parse(parser, arguments, parser.parse_object({"recipe": str(file), **settings}))
 
 
 def _add_format(parser: ArgumentParser) -> None:

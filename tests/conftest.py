@@ -86,3 +86,12 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def unvalidated(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("unvalidated")
     return prepare(write_sounds(folder / "source", valid=False), folder / "prepared")
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the test runs in, as a user would; `tmp_path` is above it."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

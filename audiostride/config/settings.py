@@ -1,116 +1,114 @@
-"""The settings of a recipe, and of `prepare`. Each default of a recipe is the paper's; each comment below a
-field is its help text.
+"""The settings of a recipe, and those of `audiostride prepare`.
 
-Kept free of torch, so that the command line can read and check a recipe at once.
+A recipe's defaults are the paper's. The comment below a field is its help text, and its type holds its range.
+This module does not import torch, so that the command line can check a recipe before torch is imported.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from audiostride.config.ranges import AtLeast, Between, check_ranges
 
-def _check(name: str, value: float, at_least: float) -> None:
-    if not at_least <= value < float("inf"):
-        raise ValueError(f"{name} must be a finite number, at least {at_least:g}, but is {value:g}")
-
-
-def _check_share(name: str, value: float, most: float = 0.5) -> None:
-    if not 0 <= value <= most:
-        raise ValueError(f"{name} must be from 0 to {most:g}, but is {value:g}")
+Count = Annotated[int, AtLeast(0)]
+PositiveCount = Annotated[int, AtLeast(1)]
+NonNegative = Annotated[float, AtLeast(0)]
+Stride = Annotated[float, AtLeast(1)]
+Decibels = Annotated[float, AtLeast(-200)]
 
 
 @dataclass
 class ModelSettings:
-    """The network: see `SeparableCNN`."""
+    """The network, see `SeparableCNN`."""
 
-    channels: Sequence[int] = (64, 128, 256, 256, 512, 512)
-    """Channels of each block."""
-    strides: Sequence[tuple[float, float]] = ((2, 2), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2))
-    """Initial strides of each block over time and frequency, each at least 1."""
+    channels: Sequence[PositiveCount] = (64, 128, 256, 256, 512, 512)
+    """Number of channels of each block."""
+    strides: Sequence[tuple[Stride, Stride]] = ((2, 2), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2))
+    """Initial strides of each block: one over time, one over frequency."""
     downsampling: Literal["strided", "max", "average", "blur", "spectral", "diffstride"] = "diffstride"
-    """How feature maps are downsampled."""
-    smoothness: float = 4.0
-    """Width of the DiffStride window's ramp, in DFT bins."""
+    """How feature maps are downsampled. Only diffstride learns strides; only it and spectral
+    take fractional ones."""
+    smoothness: NonNegative = 4.0
+    """Width of the ramp of DiffStride's window, in DFT bins; if the ramp is relative, as a fraction of the
+    output length."""
     shared: bool = False
-    """Learn one stride per block for time and frequency, instead of one each."""
+    """Learn one stride per block for both time and frequency, instead of one each."""
     ramp: Literal["outside", "inside", "relative"] = "outside"
-    """Where the ramp lies: outside the cut-off, inside it (maps as small as by strided convolution), or
-    outside and smoothness times as wide as the output is long (small maps shrink as much as large ones)."""
-    multiple: int = 1
-    """Round lengths of feature maps up to multiples of this, so that compilers see fewer of them."""
+    """Where the ramp lies: outside the cut-off; inside it, which makes feature maps as small as strided
+    convolution does; or outside with a width relative to the output length, which shrinks small feature maps
+    as much as large ones."""
+    multiple: PositiveCount = 1
+    """Round lengths of feature maps up to multiples of this number, so that a compiler sees fewer sizes."""
 
     def __post_init__(self) -> None:
         self.channels = tuple(self.channels)
         self.strides = tuple((time, frequency) for time, frequency in self.strides)
+        check_ranges(self, "model.")
         if not self.channels or len(self.channels) != len(self.strides):
             raise ValueError(
                 f"model.channels and model.strides need one entry per block, "
                 f"but have {len(self.channels)} and {len(self.strides)}"
             )
-        if min(self.channels) < 1:
-            raise ValueError(f"model.channels must be at least 1, but hold {min(self.channels)}")
         for pair in self.strides:
-            for stride in pair:
-                _check("model.strides", stride, 1)
-                if self.downsampling not in ("spectral", "diffstride") and stride != int(stride):
-                    raise ValueError(
-                        f"{self.downsampling} downsampling takes whole strides, but got {stride:g}"
-                    )
-            if self.shared and pair[0] != pair[1]:
-                raise ValueError(f"model.shared needs equal strides over time and frequency, but got {pair}")
-        _check("model.smoothness", self.smoothness, 0)
-        _check("model.multiple", self.multiple, 1)
+            self._check_pair(*pair)
         if self.ramp == "relative" and self.smoothness > 1:
             raise ValueError(
-                f"model.smoothness is a share of the output's length where model.ramp is relative, but is "
+                f"model.smoothness is a fraction of the output length if model.ramp is relative, but is "
                 f"{self.smoothness:g}: 0.1 to 0.5 are usual"
+            )
+
+    def _check_pair(self, time: float, frequency: float) -> None:
+        for stride in (time, frequency):
+            if self.downsampling not in ("spectral", "diffstride") and stride != int(stride):
+                raise ValueError(f"{self.downsampling} downsampling takes whole strides, but got {stride:g}")
+        if self.shared and time != frequency:
+            raise ValueError(
+                f"model.shared needs equal strides over time and frequency, but got {(time, frequency)}"
             )
 
 
 @dataclass
 class DataSettings:
-    """What to train on, and which stretches of sound make a batch."""
+    """The corpora to train on, and the windows that make a batch."""
 
     corpus: list[str] | str = "data/prepared/speech_commands"
-    """Folder of a prepared corpus (audiostride prepare), or several; --data.corpus+ FOLDER adds one."""
+    """Folder of a prepared corpus (see audiostride prepare), or several; --data.corpus+ FOLDER adds one."""
     tasks: list[str] | str | None = None
-    """Train these tasks only; by default all of the corpora."""
+    """Train these tasks only; by default all tasks of the corpora."""
     leave_out: list[str] | str | None = None
     """Train without these tasks."""
     labels: dict[str, list[str]] | list[str] | None = None
-    """Train and test on these labels only: of the one task, or from task to labels; by default on all."""
-    sampling: Literal["uniform", "proportional"] | dict[str, float] = "uniform"
-    """Shares of the tasks in a batch: all the same, by their numbers of recordings, or a weight each (1 where
-    not named)."""
-    holdout: float = 0.1
-    """Share of the training recordings that validates in a corpus that has none to validate; groups stay
-    whole. With 0 all of them train, and the last checkpoint counts as the best."""
-    window_s: float = 1.0
+    """Train and test on these labels only: a list if there is one task, or a mapping from tasks to lists; by
+    default all labels."""
+    sampling: Literal["uniform", "proportional"] | dict[str, NonNegative] = "uniform"
+    """How the windows of a batch are divided among the tasks: uniform gives each task as many, proportional
+    follows their numbers of recordings, and a mapping gives each task a weight (1 if not named)."""
+    holdout: Annotated[float, Between(0, 0.5)] = 0.1
+    """Fraction of the training recordings held out for validation, if the corpus has no validation split;
+    recordings of a group stay together. With 0 all of them train, and the last checkpoint counts as best."""
+    window_s: Annotated[float, AtLeast(0.1)] = 1.0
     """Length of a window in seconds."""
-    workers: int = 0
-    """Processes that load batches ahead, for a corpus larger than memory; 0 is quickest for others."""
+    workers: Count = 0
+    """Number of processes that load batches ahead. 0 is fastest, unless the corpus exceeds the memory."""
 
     def __post_init__(self) -> None:
-        _check("data.window_s", self.window_s, 0.1)  # ten frames
-        _check("data.workers", self.workers, 0)
-        _check_share("data.holdout", self.holdout)
+        check_ranges(self, "data.")
         if not self.corpora:
             raise ValueError("data.corpus names no corpus")
-        for task, weight in self.sampling.items() if isinstance(self.sampling, dict) else ():
-            _check(f"data.sampling of {task}", weight, 0)
         if isinstance(self.labels, dict):
             for task, labels in self.labels.items():
-                _check_labels(f"data.labels of {task}", labels)
+                _check_labels(f"data.labels.{task}", labels)
         elif self.labels is not None:
             _check_labels("data.labels", self.labels)
 
     @property
     def frames(self) -> int:
-        """Of a window's spectrogram, 100 to the second."""
+        """Number of frames of a window's spectrogram, 100 per second."""
         return round(100 * self.window_s)
 
     @property
     def corpora(self) -> list[str]:
+        """Folders of the prepared corpora."""
         return [self.corpus] if isinstance(self.corpus, str) else list(self.corpus)
 
 
@@ -124,40 +122,35 @@ def _check_labels(name: str, labels: list[str]) -> None:
 
 @dataclass
 class AugmentationSettings:
-    """Changes to training windows: by default none, as in the paper."""
+    """Random changes to the training windows; by default none, as in the paper."""
 
-    shift_s: float = 0.0
-    """Shift in time: let a window reach this many seconds over either end of its recording."""
-    gain_db: float = 0.0
-    """Change the level by up to so many decibels, up or down."""
+    shift_s: NonNegative = 0.0
+    """Let a window start up to this many seconds before its recording, or end as much after it."""
+    gain_db: Annotated[float, Between(0, 60)] = 0.0
+    """Change the level of each window by up to this many decibels, up or down."""
     noise: str | None = None
-    """Add noise: a folder such as Speech Commands' _background_noise_, or a prepared corpus (what trains)."""
-    noise_snr_db: tuple[float, float] = (0.0, 30.0)
-    """Lowest and highest level of a window above its noise, in decibels."""
-    noise_share: float = 0.5
-    """Share of the windows that noise is added to."""
-    time_masks: int = 0
-    """Cover this many stretches of each spectrogram (SpecAugment)."""
-    time_mask_s: float = 0.1
-    """Longest stretch in seconds."""
-    frequency_masks: int = 0
-    """Cover this many bands of mel channels of each spectrogram (SpecAugment)."""
-    frequency_mask_channels: int = 8
-    """Widest band in mel channels."""
-    mixup: float = 0.0
-    """Mix windows in pairs, with weights from a beta distribution of this α; usual are 0.1 to 0.4."""
+    """Add noise from a folder of sound files, such as _background_noise_ of Speech Commands, or from the
+    training recordings of a prepared corpus."""
+    noise_snr_db: tuple[Decibels, Decibels] = (0.0, 30.0)
+    """Lowest and highest signal-to-noise ratio in decibels."""
+    noise_share: Annotated[float, Between(0, 1)] = 0.5
+    """Fraction of the windows to which noise is added."""
+    time_masks: Count = 0
+    """Number of stretches of each spectrogram to mask (SpecAugment)."""
+    time_mask_s: NonNegative = 0.1
+    """Maximum length of a masked stretch in seconds."""
+    frequency_masks: Count = 0
+    """Number of frequency bands of each spectrogram to mask (SpecAugment)."""
+    frequency_mask_channels: PositiveCount = 8
+    """Maximum width of a masked band in mel channels."""
+    mixup: NonNegative = 0.0
+    """Mix windows in pairs, with weights from a beta distribution with this α; 0.1 to 0.4 are usual, 0 is
+    off."""
 
     def __post_init__(self) -> None:
-        for name in ("shift_s", "gain_db", "time_masks", "time_mask_s", "frequency_masks", "mixup"):
-            _check(f"augmentation.{name}", getattr(self, name), 0)
-        if self.gain_db > 60:
-            raise ValueError(f"augmentation.gain_db must be at most 60 decibels, but is {self.gain_db:g}")
-        _check("augmentation.frequency_mask_channels", self.frequency_mask_channels, 1)
-        _check_share("augmentation.noise_share", self.noise_share, most=1)
+        check_ranges(self, "augmentation.")
         low, high = self.noise_snr_db
         self.noise_snr_db = (low, high)
-        for edge in (low, high):
-            _check("augmentation.noise_snr_db", edge, -200)
         if low > high:
             raise ValueError(
                 f"augmentation.noise_snr_db must be lowest and highest, but is {low:g}, {high:g}"
@@ -165,68 +158,57 @@ class AugmentationSettings:
 
     @property
     def draws(self) -> bool:
-        """Whether anything is drawn besides the places of the windows."""
-        wanted = (self.gain_db, self.noise, self.time_masks, self.frequency_masks, self.mixup)
-        return any(wanted)
+        """Whether a batch needs random numbers besides those that place its windows."""
+        return any((self.gain_db, self.noise, self.time_masks, self.frequency_masks, self.mixup))
 
 
 @dataclass
 class TrainingSettings:
-    """How long and how fast to learn."""
+    """How long to train, and how fast to learn."""
 
-    steps: int = 1_000_000
+    steps: PositiveCount = 1_000_000
     """Number of batches."""
-    batch_size: int = 256
-    """Windows per batch."""
-    learning_rate: float = 1e-4
+    batch_size: PositiveCount = 256
+    """Number of windows in a batch."""
+    learning_rate: NonNegative = 1e-4
     """Adam's learning rate for the weights."""
-    stride_learning_rate: float | None = None
-    """Adam's learning rate for the strides, by default the weights'. With a small one they hardly move."""
+    stride_learning_rate: NonNegative | None = None
+    """Adam's learning rate for the strides; by default that of the weights. With a small one strides hardly
+    move."""
     schedule: Literal["constant", "one_cycle"] = "constant"
-    """Keep the learning rates, or let them rise for 30 % of the steps and fall to zero (Smith 2018)."""
-    task_weights: dict[str, float] = field(default_factory=dict)
-    """Weight of each task's loss; 1 for those not named."""
-    complexity: float = 0.0
-    """Weight λ of the cost regulariser J (paper eq. 6), which makes strides grow."""
-    smoothness_from: float | None = None
-    """Smoothness to begin with, which narrows to model.smoothness over the first half of the steps: a wide
-    ramp shows the strides where to go, a narrow one costs less. Of no effect unless it is the larger one."""
-    freeze_strides_after: int | None = None
-    """Step after which the strides stay as they are, and maps keep their sizes (once ramps have narrowed); by
-    default they never do."""
+    """Keep the learning rates constant, or let them rise for 30 % of the steps and then fall to zero (Smith
+    2018)."""
+    task_weights: dict[str, NonNegative] = field(default_factory=dict)
+    """Weight of each task's loss; 1 for tasks that are not named."""
+    complexity: NonNegative = 0.0
+    """Weight λ of the cost regulariser J (paper eq. 6). It makes strides grow."""
+    smoothness_from: NonNegative | None = None
+    """Smoothness at the start of training. It narrows to model.smoothness over the first half of the steps. A
+    wide ramp gives the strides a clearer gradient, a narrow one makes feature maps smaller. Has no effect
+    unless it is larger than model.smoothness."""
+    freeze_strides_after: Count | None = None
+    """Number of steps after which strides no longer change. Feature maps then keep their sizes, once the ramp
+    has its final width. By default strides always learn."""
     compile: bool = False
-    """Compile the network (torch.compile), which pays where its maps keep their sizes: with
-    freeze_strides_after, or multiple."""
-    validate_every: int = 2000
-    """Steps between validations; each one saves a checkpoint."""
-    seed: int = 0
-    """Of the weights and of the choice of windows."""
+    """Compile the network with torch.compile. This pays off if feature maps keep their sizes, or have few
+    sizes: set freeze_strides_after or model.multiple."""
+    validate_every: PositiveCount = 2000
+    """Number of steps between validations; each validation saves a checkpoint."""
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
+    """Seed of the initial weights and of the choice of windows."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
-            _check(f"training.{name}", getattr(self, name), 1)
-        for name in ("learning_rate", "complexity", "seed"):
-            _check(f"training.{name}", getattr(self, name), 0)
-        if self.stride_learning_rate is not None:
-            _check("training.stride_learning_rate", self.stride_learning_rate, 0)
-        if self.smoothness_from is not None:
-            _check("training.smoothness_from", self.smoothness_from, 0)
-            if self.compile:
-                raise ValueError(
-                    "training.smoothness_from changes the network at each step, which cannot be compiled: "
-                    "leave it or training.compile out"
-                )
-        if self.freeze_strides_after is not None:
-            _check("training.freeze_strides_after", self.freeze_strides_after, 0)
-        for task, weight in self.task_weights.items():
-            _check(f"training.task_weights of {task}", weight, 0)
-        if self.seed >= 2**32:
-            raise ValueError(f"training.seed must be below 2 ** 32, but is {self.seed}")
+        check_ranges(self, "training.")
+        if self.smoothness_from is not None and self.compile:
+            raise ValueError(
+                "training.smoothness_from changes the network at each step, which cannot be compiled: "
+                "leave it or training.compile out"
+            )
 
 
 @dataclass
 class Recipe:
-    """Everything that a run depends on."""
+    """All settings of a run."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
     data: DataSettings = field(default_factory=DataSettings)
@@ -236,28 +218,24 @@ class Recipe:
     """Arguments of Lightning's Trainer, for instance --trainer.devices 2."""
 
     def __post_init__(self) -> None:
-        begins = self.training.smoothness_from
-        if self.model.ramp == "relative" and begins is not None and begins > 1:
+        initial = self.training.smoothness_from
+        if self.model.ramp == "relative" and initial is not None and initial > 1:
             raise ValueError(
-                f"training.smoothness_from is a share of the output's length where model.ramp is relative, "
-                f"but is {begins:g}: give it another value, or null"
+                f"training.smoothness_from is a fraction of the output length if model.ramp is relative, "
+                f"but is {initial:g}: give it another value, or null"
             )
 
 
 @dataclass
 class PrepareSettings:
-    """How sound files become a prepared corpus."""
+    """How sound files are packed into a prepared corpus."""
 
-    bad: float = 1.0
-    """Percent of the files that may be unusable; more is an error."""
-    longest: float = 3600.0
+    bad: Annotated[float, Between(0, 100)] = 1.0
+    """Percentage of the files that may be unusable; if more are, preparing fails."""
+    longest: NonNegative = 3600.0
     """Length in seconds above which a file counts as unusable."""
-    workers: int | None = None
-    """Processes; by default all cores, or fewer for a small corpus."""
+    workers: PositiveCount | None = None
+    """Number of processes; by default one per core, or fewer for a small corpus."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.bad <= 100:
-            raise ValueError(f"--bad is a percentage from 0 to 100, but is {self.bad:g}")
-        _check("--longest", self.longest, 0)
-        if self.workers is not None:
-            _check("--workers", self.workers, 1)
+        check_ranges(self, "--")

@@ -61,9 +61,7 @@ def run_demo(
     Raises:
         UserError: where a folder is in the way, or eSpeak NG is missing.
     """
-    if recipe is None:
-        file = recipes.find("demo")
-        recipe = recipes.build(recipes.read(file), file)
+    recipe = recipe or recipes.load("demo")
     _stage(1, f"words spoken by eSpeak NG; notes, birds and scenes rendered: {folder}")
     _make(folder, settings or DemoSettings())
     _stage(2, f"packed for training: {folder / 'prepared'}")

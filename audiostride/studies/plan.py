@@ -25,9 +25,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser
-
 from audiostride.config import recipe as recipes
+from audiostride.config.arguments import instantiate, make_parser, parse_settings
+from audiostride.config.messages import check_keys
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
 
@@ -125,7 +125,7 @@ def read(file: Path, recipe: str | None = None) -> Study:
         UserError: where it cannot be read, or has something else than what belongs in it.
     """
     content = recipes.read_yaml(file, "study")
-    recipes.check_keys(content, _File, file)
+    check_keys(content, _File, file)
     own, grid = content.get("recipe"), content.get("grid")
     if not isinstance(own, str):
         raise UserError(f"{file} must name the recipe that it is over, as in 'recipe: speech_commands_small'")
@@ -169,9 +169,8 @@ def expand(study: Study, out: Path, build: Callable[[dict[str, Any]], Recipe]) -
             )
         try:
             recipe = build(settings)
-        except (ArgumentError, UserError) as error:
-            reason = recipes.message(error) if isinstance(error, ArgumentError) else error
-            raise UserError(f"{study.file}: {reason} (in its run {name})") from error
+        except UserError as error:
+            raise UserError(f"{study.file}: {error} (in its run {name})") from error
         runs[name.casefold()] = Run(name, values, recipe, out / name)
     return list(runs.values())
 
@@ -223,7 +222,7 @@ def _settings(content: Any, place: str) -> dict[str, Any]:
     for name, value in content.items():
         group, dot, setting = str(name).partition(".")
         grouped = recipes.merge(grouped, {group: {setting: value} if dot else value})
-    recipes.check_keys(grouped, Recipe, place)
+    check_keys(grouped, Recipe, place)
     return grouped
 
 
@@ -262,12 +261,10 @@ def _tables(content: Any, grid: dict[str, Any], file: Path) -> list[Table]:
 
 
 def _table(keys: dict[str, Any], place: str) -> Table:
-    recipes.check_keys(keys, Table, place)
-    checker = ArgumentParser(exit_on_error=False, parser_mode="yaml 1.2")
+    check_keys(keys, Table, place)
+    checker = make_parser()
     checker.add_class_arguments(Table, None)
     try:
-        return Table(**vars(checker.parse_object(keys)))
-    except ArgumentError as error:
-        raise UserError(f"{place}: {recipes.message(error)}") from error
-    except ValueError as error:
+        return instantiate(Table, checker, parse_settings(checker, keys))
+    except UserError as error:
         raise UserError(f"{place}: {error}") from error

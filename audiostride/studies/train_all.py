@@ -115,8 +115,7 @@ def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
 
     A run that is broken, or that another process is on, is told on standard error and left out.
     """
-    file = recipes.find(study.recipe)
-    below = recipes.build(recipes.read(file), file)
+    below = recipes.load(study.recipe)
     for run, step in readable(runs):
         if step >= run.steps:
             continue

@@ -32,6 +32,7 @@ from audiostride.analysis.summary import summary
 from audiostride.analysis.trained import open_run
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
+from audiostride.config.arguments import recipe_parser
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.corpora.base import Corpus, Recording
 from audiostride.data.store import Store
@@ -238,9 +239,9 @@ def test_commands_lead_to_the_run_and_the_report(runs: dict[str, Path], store: S
         "speech_commands", store.card["folder"], "--split=official", f"--out={store.folder}",
     ]  # fmt: skip
     name, *options, out = named["train"]
-    parser = recipes.parser()
-    base = parser.parse_object(recipes.read(recipes.find(name)))
-    recipe = recipes.instantiate(parser, parser.parse_args(options, namespace=base))
+    parser = recipe_parser()
+    parser.add_argument("recipe", type=str)
+    _, recipe, _ = recipes.load_with_options(parser, [name, *options])
     assert recipe == recipes.read_config(runs["a0"])
     assert out == f"--out={runs['a0']}"
     assert named["report"][0] == str(runs["a0"])

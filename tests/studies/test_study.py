@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from filelock import FileLock
 from helpers.tiny_run import assert_same, weights
 
@@ -25,7 +24,7 @@ from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
-from audiostride.config.settings import Recipe
+from audiostride.config import yaml
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.studies import plan
@@ -73,7 +72,7 @@ def home(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
-    (home / "tiny.yaml").write_text(yaml.safe_dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
+    (home / "tiny.yaml").write_text(yaml.dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
     (home / "s.yaml").write_text(STUDY)
     return home
 
@@ -82,7 +81,7 @@ def home(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
 def once(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs of the study, to be copied."""
     folder = tmp_path_factory.mktemp("once")
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
+    (folder / "tiny.yaml").write_text(yaml.dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
     (folder / "s.yaml").write_text(STUDY)
     assert main(["study", str(folder / "s.yaml"), "--out", str(folder / "runs")]) == 0
     return folder / "runs"
@@ -108,23 +107,16 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
 
 
-PARSER = recipes.parser()  # building one takes as long as all else of a study's
-
-
-def build(settings: dict[str, Any]) -> Recipe:
-    return recipes.instantiate(PARSER, PARSER.parse_object(settings))
-
-
 def expand(study: str) -> list[plan.Run]:
     """The runs of a study without a command line."""
     Path("x.yaml").write_text(study)
-    return plan.expand(plan.read(Path("x.yaml")), Path("runs"), build)
+    return plan.expand(plan.read(Path("x.yaml")), Path("runs"), recipes.build)
 
 
 def made(runs: Path) -> dict[str, Rows]:
     """The tables of the study, without a command line."""
     study = plan.read(Path("s.yaml"))
-    return tables(study, plan.expand(study, runs, build))
+    return tables(study, plan.expand(study, runs, recipes.build))
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -215,7 +207,7 @@ def test_another_recipe_takes_the_place_of_the_study_s(
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
 def test_every_study_is_valid(file: Path) -> None:
     study = plan.read(recipes.find(file.stem, "study"))
-    runs = plan.expand(study, Path("runs"), build)
+    runs = plan.expand(study, Path("runs"), recipes.build)
     assert len(study.grid[plan.SEED]) > 1  # or there is no spread to tell
     for table in study.tables:
         assert any(table.takes(run) for run in runs)
@@ -223,7 +215,7 @@ def test_every_study_is_valid(file: Path) -> None:
 
 def test_runs_of_the_study_of_cost_are_called_by_method_and_seed() -> None:
     study = plan.read(recipes.find("cost", "study"))
-    runs = plan.expand(study, Path("runs"), build)
+    runs = plan.expand(study, Path("runs"), recipes.build)
     methods = "strided spectral r4 r2 r1 relative inside4 inside1 j0.1 j1 j10".split()
     assert [run.name for run in runs] == [f"{method}-{seed}" for method in methods for seed in range(3)]
 
@@ -233,7 +225,10 @@ def test_runs_of_the_study_of_cost_are_called_by_method_and_seed() -> None:
     [
         ("- a", "the study x.yaml must hold settings, as in 'grid: {training.seed: [0, 1]}'"),
         ("a: [1", "the study x.yaml cannot be read: while parsing"),
-        ("grid: {a: {b: {}, b: {}}}", "the study x.yaml cannot be read: b is there twice"),
+        (
+            "grid: {a: {b: {}, b: {}}}",
+            'the study x.yaml cannot be read: while constructing a mapping, found duplicate key "b"',
+        ),
         ("recipe: tiny.yaml\ngird: {}", "x.yaml: gird is no setting, did you mean grid?"),
         ("grid: {training.seed: [0]}", "x.yaml must name the recipe that it is over, as in 'recipe: "),
         (
@@ -301,7 +296,7 @@ def test_runs_of_the_study_of_cost_are_called_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.steps: [many]}",
-            "x.yaml: training.steps must be a whole number, but is many (in its run many)",
+            "x.yaml: training.steps must be a whole number, at least 1, but is many (in its run many)",
         ),
         (
             "recipe: tiny.yaml\n"
@@ -318,7 +313,7 @@ def test_runs_of_the_study_of_cost_are_called_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{over: training.seed}]",
-            "x.yaml: tables: number 1: over must be a list[text] or null, but is training.seed",
+            "x.yaml: tables: number 1: over must be a list of texts or null, but is training.seed",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{show: all}]",
@@ -354,11 +349,15 @@ def test_bad_studies_are_told_in_a_sentence(study: str, sentence: str, home: Pat
         ((), 2, "study"),
         (("nothing",), 1, "there is no study nothing: give a YAML file or one of cost, learned_strides"),
         (("s.yaml", "--model.chanels", "3"), 2, "--model.chanels"),
-        (("s.yaml", "--training.steps", "many"), 2, "training.steps must be a whole number, but is many"),
+        (
+            ("s.yaml", "--training.steps", "many"),
+            2,
+            "training.steps must be a whole number, at least 1, but is many",
+        ),
         (
             ("s.yaml", "--training.steps", "0"),
             1,
-            "s.yaml: training.steps must be a finite number, at least 1",
+            "s.yaml: training.steps must be a whole number, at least 1",
         ),
         (
             ("s.yaml", "--training.seed", "3"),
@@ -468,10 +467,10 @@ def test_a_done_run_of_another_recipe_is_told_and_the_others_still_run(
 
 def test_a_setting_that_is_newer_than_a_run_makes_no_difference(runs: Path) -> None:
     config = runs / "strided-0" / "config.yaml"
-    settings = yaml.safe_load(config.read_text())
+    settings = yaml.load(config.read_text())
     del settings["model"]["multiple"], settings["augmentation"]
-    config.write_text(yaml.safe_dump(settings))
-    run = plan.expand(plan.read(Path("s.yaml")), runs, build)[0]
+    config.write_text(yaml.dump(settings))
+    run = plan.expand(plan.read(Path("s.yaml")), runs, recipes.build)[0]
     assert steps_done(run) == run.steps == 2
 
 

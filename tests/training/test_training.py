@@ -1,6 +1,5 @@
 """Training on the tiny corpus of plain sounds: what is learned, measured and logged."""
 
-import json
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -10,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from helpers.tiny_run import assert_same, metrics, tiny, weights, without_time
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiostride import load
+from audiostride.config import yaml
 from audiostride.config.recipe import read_config
 from audiostride.config.settings import DataSettings, ModelSettings, TrainingSettings
 from audiostride.data.datamodule import WindowsModule
@@ -171,7 +170,7 @@ def test_every_process_gets_batches_of_its_own(store: Store) -> None:
 def test_two_processes_train_one_model(store: Store, tmp_path: Path) -> None:
     recipe = tiny(store, freeze_strides_after=4)
     config = tmp_path / "recipe.yaml"
-    config.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(recipe)))))
+    config.write_text(yaml.dump(asdict(recipe)))
     command = [sys.executable, "-m", "audiostride", "train", str(config), "--out", str(tmp_path / "run")]
     options = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
     result = subprocess.run([*command, *options], capture_output=True, text=True)

@@ -1,0 +1,132 @@
+"""Recipe files: bases, options on top, and what is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+from helpers.command_line import fails
+
+from audiostride.config import recipe as recipes
+from audiostride.config.arguments import recipe_parser
+from audiostride.config.settings import Recipe
+
+pytestmark = pytest.mark.usefixtures("working_folder")
+
+
+def test_option_changes_one_setting_and_keeps_the_others() -> None:
+    parser = recipe_parser()
+    parser.add_argument("recipe", type=str)
+    options = ["speech_commands_small", "--model.downsampling", "strided"]
+    _, recipe, _ = recipes.load_with_options(parser, options)
+    assert recipe.model.downsampling == "strided"
+    assert recipe.model.channels == (32, 64, 128, 128, 256, 256)
+
+
+def test_recipe_of_the_paper_is_the_defaults() -> None:
+    file = recipes.find("speech_commands")
+    assert recipes.build(recipes.read(file), file) == Recipe()
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")), ids=lambda f: f.stem
+)
+def test_every_recipe_is_valid(file: Path) -> None:
+    recipes.build(recipes.read(file), file)
+
+
+def test_base_can_be_the_name_of_a_recipe() -> None:
+    Path("r.yaml").write_text("base: speech_commands_small\ntraining: {steps: 010}")
+    recipe = recipes.build(recipes.read(Path("r.yaml")), Path("r.yaml"))
+    assert (recipe.training.steps, recipe.training.batch_size) == (10, 64)
+
+
+def test_recipe_files_are_yaml_1_2() -> None:
+    Path("r.yaml").write_text("data: {labels: [yes, no, on, off]}\ntraining: {learning_rate: 1e-3}")
+    recipe = recipes.build(recipes.read(Path("r.yaml")), Path("r.yaml"))
+    assert recipe.data.labels == ["yes", "no", "on", "off"]
+    assert recipe.training.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("model: {chanels: [1]}", "r.yaml: model.chanels is no setting, did you mean model.channels?"),
+        ("modle: {}", "r.yaml: modle is no setting, did you mean model?"),
+        ("model: 3", "r.yaml: model must hold settings, as in 'model: {…}'"),
+        ("- a list", "the recipe r.yaml must hold settings, as in 'training: {steps: 1000}'"),
+        ("a: [1", "the recipe r.yaml cannot be read: while parsing a flow sequence"),
+        ("model: {downsampling: none}", "r.yaml: model.downsampling must be one of strided, max"),
+        ("training: {steps: many}", "r.yaml: training.steps must be a whole number, at least 1, but is many"),
+        (
+            "model: {strides: [[0.5, 1]], channels: [4]}",
+            "model.strides[0][0] must be a finite number, at least 1, but is 0.5",
+        ),
+        (
+            "model: {strides: [[2, 1]], channels: [4, 4]}",
+            "model.channels and model.strides need one entry per block",
+        ),
+        ("model: {smoothness: -1}", "model.smoothness must be a finite number, at least 0, but is -1"),
+        ("training: {steps: 0}", "r.yaml: training.steps must be a whole number, at least 1, but is 0"),
+        ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
+        ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
+        ("data: {window_s: 0}", "data.window_s must be a finite number, at least 0.1, but is 0"),
+        (
+            "data: {labels: yes}",
+            "data.labels must be a mapping from text to a list of texts or a list of texts or null, but",
+        ),
+        (
+            "model: {channels: 4}",
+            "r.yaml: model.channels must be a list of whole numbers, each at least 1, but is 4",
+        ),
+        ("trainer:", "r.yaml: trainer must hold settings"),
+        ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of acoustic_scenes"),
+        ("base: [small, nowhere]", "there is no recipe nowhere: give a YAML file or one of acoustic_scenes"),
+        ("base: [small, r.yaml]", "r.yaml is its own base"),
+        (
+            "data: {sampling: fast}",
+            "data.sampling must be one of uniform, proportional or a mapping from text to a finite number",
+        ),
+        ("data: {sampling: {a: -1}}", "data.sampling.a must be a finite number, at least 0, but is -1"),
+        ("data: {holdout: 0.7}", "data.holdout must be a number from 0 to 0.5, but is 0.7"),
+        ("data: {corpus: []}", "data.corpus names no corpus"),
+        (
+            "training: {smoothness_from: 4, compile: true}",
+            "training.smoothness_from changes the network at each step, which cannot be compiled: leave",
+        ),
+        (
+            "{model: {ramp: relative, smoothness: 0.2}, training: {smoothness_from: 4}}",
+            "training.smoothness_from is a fraction of the output length if model.ramp is relative, but",
+        ),
+        (
+            "training: {task_weights: {a: -1}}",
+            "training.task_weights.a must be a finite number, at least 0, but is -1",
+        ),
+        ("base: 3", "r.yaml: base must be a recipe's name or file, or a list of them"),
+        (
+            "training: {complexity: .nan}",
+            "training.complexity must be a finite number, at least 0, but is nan",
+        ),
+        (
+            "augmentation: {shift_s: .inf}",
+            "augmentation.shift_s must be a finite number, at least 0, but is inf",
+        ),
+        ("training: {seed: -1}", "training.seed must be a whole number from 0 to 4294967295, but is -1"),
+        (
+            "training: {seed: 4294967296}",
+            "training.seed must be a whole number from 0 to 4294967295, but is 4294967296",
+        ),
+        ("training: {steps: }", "r.yaml: training.steps is empty: give it a value or leave it out"),
+        (
+            "model: {channels: [0, 4], strides: [[1, 1], [1, 1]]}",
+            "model.channels[0] must be a whole number, at least 1, but is 0",
+        ),
+        ("data: {labels: [yes]}", "data.labels must name at least two labels, but names 1"),
+        ("base: r.yaml", "r.yaml is its own base"),
+        ("base: ../work/r.yaml", "r.yaml is its own base"),
+    ],
+)
+def test_wrong_recipe_reports_a_clear_error_and_leaves_nothing(
+    recipe: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("r.yaml").write_text(recipe)
+    assert sentence in fails(capsys, 1, "train", "r.yaml")
+    assert [path.name for path in Path().iterdir()] == ["r.yaml"]
