@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -324,9 +324,9 @@ def summary(arguments: Sequence[str]) -> None:
         _add_format(parser)
         _, chosen, args = recipes.load_with_options(parser, arguments)
 
-        from audiostride.models.separable_cnn import SeparableCNN
+        from audiostride.models.classifier import build_trunk
 
-        trunk, frames = SeparableCNN(**asdict(chosen.model)), chosen.data.frames
+        trunk, frames = build_trunk(chosen.model), chosen.data.frames
 
     from audiostride.analysis.summary import summary as rows_of
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from audiostride.frontends.log_mel import LogMel
-from audiostride.layers.functional import Window, as_window, cutoff_mask, output_length, usable_stride
+from audiostride.layers.functional import cutoff_mask
+from audiostride.layers.window import Window, as_window
 from audiostride.models.classifier import Classifier
 
 
@@ -43,9 +44,10 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
         rate: samples per unit at the layer's input: 100 frames per second, or 1 per mel channel, at the
             first layer.
     """
-    window, used = as_window(smoothness), usable_stride(n, stride, smoothness)
+    window = as_window(smoothness)
+    used = window.usable_stride(n, stride)
     stop, width = (
-        window.edges(n, used, window.length(n, used)) if window.smoothness else (n / (2 * used), 0.0)
+        window.edges(n, used, window.output_length(n, stride)) if window.smoothness else (n / (2 * used), 0.0)
     )
     cutoff = stop - width
 
@@ -77,11 +79,12 @@ def gains(n: int, stride: float, smoothness: float | Window) -> Tensor:
     Returns:
         (n // 2 + 1,) from 0 to 1, float64; bins that the output is too short for are 0.
     """
-    window, length = as_window(smoothness), output_length(n, stride, smoothness)
+    window = as_window(smoothness)
+    length = window.output_length(n, stride)
     bins = torch.arange(n // 2 + 1, dtype=torch.float64)
     mask = torch.ones_like(bins)
     if window.smoothness:
-        stop, width = window.edges(n, usable_stride(n, stride, window), length)
+        stop, width = window.edges(n, window.usable_stride(n, stride), length)
         mask = cutoff_mask(bins, torch.tensor(stop - width, dtype=torch.float64), width)
     return torch.where(bins <= length // 2, mask, 0.0)
 
@@ -130,7 +133,7 @@ def stride_table(
     input_rates = {"time": (frontend.sample_rate / frontend.hop, "Hz"), "frequency": (1.0, "cycles/mel")}
     sizes = trunk.sizes(frames, frontend.mel_channels)
     rows = []
-    for layer, pair in enumerate(trunk.strides(), 1):
+    for layer, pair in enumerate(trunk.strides, 1):
         for axis, (name, (input_rate, unit)) in enumerate(input_rates.items()):
             before, after = sizes[layer - 1][axis], sizes[layer][axis]
             rate, stride = input_rate * before / sizes[0][axis], pair[axis].item()

@@ -98,7 +98,7 @@ def spectrograms(classifier: Classifier, waveform: Tensor, frames: int = 100) ->
     before = frontend(functional.pad(waveform, (0, -samples % (frames * frontend.hop))))
     windows = normalise(before.unflatten(0, (-1, frames)).mT).mT
     smooth = windows
-    for axis, stride in zip((1, 2), trunk.strides()[0].tolist(), strict=True):
+    for axis, stride in zip((1, 2), trunk.strides[0].tolist(), strict=True):
         spectrum = torch.fft.rfft(smooth, dim=axis).movedim(axis, -1)
         spectrum *= gains(smooth.shape[axis], stride, trunk.window).to(smooth)
         smooth = torch.fft.irfft(spectrum.movedim(-1, axis), smooth.shape[axis], dim=axis)

@@ -25,7 +25,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from audiostride.analysis.cutoffs import cutoffs, gains, has_window, stride_table
 from audiostride.analysis.groups import grouped
 from audiostride.analysis.trained import TrainedRun, titles
-from audiostride.layers.functional import Window, output_length
+from audiostride.layers import Window
 from audiostride.models.classifier import Classifier
 from audiostride.tables import Spread, cell
 
@@ -217,7 +217,7 @@ def draw_windows(
     trunk, frontend = classifier.trunk, classifier.frontend
     if not has_window(classifier):
         raise ValueError(f"{trunk.downsampling} downsampling has no low-pass window")
-    strides = [pair.tolist() for pair in trunk.strides()]
+    strides = trunk.strides.tolist()
     ink = matplotlib.rcParams["text.color"]
     colour = _looks(["trained"])["trained"]["color"]
     looks = {
@@ -248,7 +248,7 @@ def _lengths(strides: Sequence[float], size: int, window: Window) -> list[int]:
     """Of an axis at the input of each layer."""
     lengths = [size]
     for stride in strides[:-1]:
-        lengths.append(output_length(lengths[-1], stride, window))
+        lengths.append(window.output_length(lengths[-1], stride))
     return lengths
 
 
@@ -327,7 +327,7 @@ def _draw_in_plane(
 ) -> tuple[float, float]:
     """One group's strides at the start and as they are; returns their means, as they are."""
     begin = np.mean([run.recipe.model.strides[layer] for run in runs], axis=0)
-    trained = zip(*(run.classifier.trunk.strides()[layer].tolist() for run in runs), strict=True)
+    trained = zip(*(run.classifier.trunk.strides[layer].tolist() for run in runs), strict=True)
     time, frequency = map(Spread.of, trained)
     thin = {"color": look["color"], "linestyle": "-", "linewidth": 0.8, "marker": ""}
     panel.plot([begin[0], time.mean], [begin[1], frequency.mean], **thin)

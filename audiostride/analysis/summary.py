@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import torch
-
-from audiostride.layers.conv_downsample import Downsample
+from audiostride.layers import ConvDownsample
 from audiostride.models.separable_cnn import SeparableCNN
 
 # Of the frontend: from frame to frame, and the length of a frame's window.
@@ -40,7 +38,7 @@ def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> l
                     "channels": layer.conv.out_channels,
                     "input": f"{before[0]} × {before[1]}",
                     "output": f"{sizes[0]} × {sizes[1]}",
-                    "stride": float(torch.as_tensor(layer.stride).detach()),
+                    "stride": layer.strides.item(),
                     "effective_stride": effective,
                     "parameters": _parameters(layer) + _parameters(norm),
                     "mega_macs": _macs(layer, before[axis], before[1 - axis]) / 1e6,
@@ -67,7 +65,7 @@ def _parameters(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _macs(layer: Downsample, n: int, lines: int) -> int:
+def _macs(layer: ConvDownsample, n: int, lines: int) -> int:
     """Of one layer on an axis of n samples, over so many lines along it."""
     length = layer.output_length(n)
     mixing = layer.kernel_size * layer.conv.in_channels * layer.conv.out_channels

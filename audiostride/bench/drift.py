@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from audiostride.bench.settings import DriftBench
-from audiostride.layers import freeze_, project_
-from audiostride.layers.diffstride import DiffStrideNd
+from audiostride.layers import Window, freeze_, project_
+from audiostride.layers.learned_strides import diffstride_layers
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.timing import now, training_step
 
@@ -35,7 +35,8 @@ def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) 
     torch.manual_seed(0)
     torch._dynamo.reset()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = SeparableCNN(settings.channels, smoothness=settings.smoothness, multiple=multiple).to(device)
+    window = Window(settings.smoothness, multiple=multiple)
+    network = SeparableCNN(settings.channels, window=window).to(device)
     if frozen:
         freeze_(network)
     x = torch.randn(settings.batch_size, 1, 100, 64, device=device)
@@ -67,7 +68,6 @@ def _lengths(frozen: bool, multiple: int) -> str:
 
 @torch.no_grad()
 def _grow_strides_(network: nn.Module, by: float) -> None:
-    for layer in network.modules():
-        if isinstance(layer, DiffStrideNd):
-            layer.stride.add_(by)
+    for layer in diffstride_layers(network):
+        layer.stride.add_(by)
     project_(network)

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from audiostride.analysis.plots import save
 from audiostride.bench.figure import cost_picture
 from audiostride.bench.settings import LayerBench, LayersBench
-from audiostride.layers import freeze_
-from audiostride.layers.conv_downsample import Downsample
+from audiostride.layers import ConvDownsample, Window, freeze_
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
-from audiostride.layers.functional import cutoff_mask, output_length, usable_stride
+from audiostride.layers.functional import cutoff_mask
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.timing import autocast, in_turns, inference, training_step
 
@@ -26,15 +25,15 @@ class FreeCrop(nn.Module):
     """Crops to the output length of DiffStride: the lower bound of the cost of pooling after a convolution.
 
     Args:
-        pool: the layer whose axis, stride and smoothness it takes.
+        pool: the layer whose axis, stride and window it takes.
     """
 
     def __init__(self, pool: DiffStride1d) -> None:
         super().__init__()
-        self.dim, self.stride, self.smoothness = pool.dims[0], pool.stride.item(), pool.smoothness
+        self.dim, self.stride, self.window = pool.dims[0], pool.stride.item(), pool.window
 
     def forward(self, x: Tensor) -> Tensor:
-        length = output_length(x.shape[self.dim], self.stride, self.smoothness)
+        length = self.window.output_length(x.shape[self.dim], self.stride)
         return x.narrow(self.dim, 0, length)
 
 
@@ -44,18 +43,16 @@ class FftDiffStride(nn.Module):
     Two axes take one two-dimensional transform, which is faster than two of one dimension.
 
     Args:
-        pool: the layer whose axes, strides and smoothness it takes. The strides are shared with it.
+        pool: the layer whose axes, strides and window it takes. The strides are shared with it.
     """
 
     def __init__(self, pool: DiffStrideNd) -> None:
         super().__init__()
-        self.dims, self.stride, self.smoothness = pool.dims, pool.stride, pool.smoothness
+        self.dims, self.stride, self.window = pool.dims, pool.stride, pool.window
 
     def forward(self, x: Tensor) -> Tensor:
         sizes, strides = [x.shape[dim] for dim in self.dims], self.stride.tolist()
-        lengths = [
-            output_length(n, stride, self.smoothness) for n, stride in zip(sizes, strides, strict=True)
-        ]
+        lengths = [self.window.output_length(n, stride) for n, stride in zip(sizes, strides, strict=True)]
         spectrum, mask = torch.fft.rfftn(x, dim=self.dims), x.new_ones(())
         for dim, n, length, stride in zip(self.dims, sizes, lengths, self.stride, strict=True):
             crop = _crop_half if dim == self.dims[-1] else _crop_both_signs
@@ -71,8 +68,8 @@ class FftDiffStride(nn.Module):
         """Return the low-pass mask of the first `bins` bins of a transform of `length` samples, scaled."""
         frequencies = torch.arange(bins, device=stride.device)
         frequencies = torch.where(frequencies > length // 2, length - frequencies, frequencies)
-        used = stride.clamp(min=usable_stride(n, 1.0, self.smoothness))
-        return cutoff_mask(frequencies.to(used.dtype), n / (2 * used), self.smoothness) * length / n
+        used = stride.clamp(min=self.window.usable_stride(n, 1.0))
+        return cutoff_mask(frequencies.to(used.dtype), n / (2 * used), self.window.smoothness) * length / n
 
 
 def _crop_half(spectrum: Tensor, dim: int, n: int, length: int) -> Tensor:
@@ -154,7 +151,7 @@ def bench_layer(settings: LayerBench) -> list[dict[str, Any]]:
     x = torch.randn(settings.shape, device="cuda" if torch.cuda.is_available() else "cpu").requires_grad_()
     rows = []
     for smoothness in settings.smoothness:
-        layer = DiffStride2d(settings.strides, smoothness).to(x.device)
+        layer = DiffStride2d(settings.strides, smoothness=smoothness).to(x.device)
         forms = {"fft": FftDiffStride(layer), "matrices": layer}
         passes = {name: _forward_and_backward(form, x) for name, form in forms.items()}
         times = in_turns(passes, settings.rounds)
@@ -173,9 +170,9 @@ def _forward_and_backward(layer: nn.Module, x: Tensor) -> Callable[[], None]:
 
 def _network(smoothness: float, pool: Callable[[DiffStride1d], nn.Module] | None) -> SeparableCNN:
     torch.manual_seed(0)
-    network = SeparableCNN(smoothness=smoothness)
+    network = SeparableCNN(window=Window(smoothness))
     for module in network.modules():
-        if pool is not None and isinstance(module, Downsample) and isinstance(module.pool, DiffStride1d):
+        if pool is not None and isinstance(module, ConvDownsample) and isinstance(module.pool, DiffStride1d):
             module.pool = pool(module.pool)
     return network
 
@@ -191,7 +188,7 @@ _METHODS: dict[str, Callable[[float], SeparableCNN]] = {
     "fft": lambda smoothness: _network(smoothness, FftDiffStride),
     "diffstride": lambda smoothness: _network(smoothness, None),
     "diffstride frozen": lambda smoothness: _frozen(_network(smoothness, None)),
-    "diffstride inside": lambda smoothness: SeparableCNN(smoothness=smoothness, ramp="inside"),
+    "diffstride inside": lambda smoothness: SeparableCNN(window=Window(smoothness, "inside")),
 }
 
 

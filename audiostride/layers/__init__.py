@@ -2,20 +2,24 @@
 
 from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.complexity import complexity
-from audiostride.layers.conv_downsample import Downsample
-from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStride3d, freeze_, project_
+from audiostride.layers.conv_downsample import ConvDownsample
+from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStride3d
+from audiostride.layers.learned_strides import freeze_, parameter_groups, project_
 from audiostride.layers.spectral_pool import SpectralPool1d, SpectralPool2d, SpectralPool3d
+from audiostride.layers.window import Window
 
 __all__ = [
     "BlurPool1d",
+    "ConvDownsample",
     "DiffStride1d",
     "DiffStride2d",
     "DiffStride3d",
-    "Downsample",
     "SpectralPool1d",
     "SpectralPool2d",
     "SpectralPool3d",
+    "Window",
     "complexity",
     "freeze_",
+    "parameter_groups",
     "project_",
 ]

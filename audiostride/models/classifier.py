@@ -1,4 +1,4 @@
-"""The object that is trained, saved, loaded and used: frontend, trunk and one linear head per task."""
+"""The model that is trained, saved, loaded and used: frontend, trunk and one linear head per task."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,31 +14,47 @@ from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
 from audiostride.frontends.log_mel import LogMel
+from audiostride.layers import Window
 from audiostride.models.separable_cnn import SeparableCNN
 
-_PREFIX = "classifier."
+_PREFIX = "classifier."  # of the weights in a checkpoint of training
+
+
+def build_trunk(settings: ModelSettings) -> SeparableCNN:
+    """Build the untrained network that the settings describe."""
+    return SeparableCNN(
+        settings.channels,
+        settings.strides,
+        settings.downsampling,
+        Window(settings.smoothness, settings.ramp, settings.multiple),
+        settings.shared,
+    )
 
 
 class Classifier(nn.Module):
     """Waveforms to logits, for one task or several.
 
-    Spectrograms are normalised per mel channel by a batch norm without weights, whose running mean and
-    variance are saved with the model.
+    A batch norm without weights normalises spectrograms per mel channel; its running mean and variance are
+    saved with the model.
 
     Args:
-        labels: of each task, in the order of its logits.
-        settings: of the network and its downsampling.
+        labels: labels of each task, in the order of its logits.
+        settings: settings of the network and its downsampling; by default the paper's.
 
     Shape:
         (batch, samples), floating point in [−1, 1] or int16 at `sample_rate`, to a dict from task to logits
         (batch, classes).
 
     Attributes:
-        sample_rate: of the waveforms, in Hz.
-        labels: from task to its labels.
+        sample_rate: sample rate of the waveforms in Hz.
+        labels: dict from task to its labels.
 
     Raises:
-        ValueError: for a task without labels, or settings that `SeparableCNN` refuses.
+        ValueError: if there is no task, if a task has no labels, or if `SeparableCNN` refuses the settings.
+
+    >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2)))).eval()
+    >>> classifier(torch.zeros(3, classifier.sample_rate))["word"].shape
+    torch.Size([3, 2])
     """
 
     def __init__(self, labels: Mapping[str, Sequence[str]], settings: ModelSettings | None = None) -> None:
@@ -50,8 +66,8 @@ class Classifier(nn.Module):
         self.frontend = LogMel()
         self.sample_rate = self.frontend.sample_rate
         self.normalise = nn.BatchNorm1d(self.frontend.mel_channels, affine=False)
-        self.trunk = SeparableCNN(**asdict(self.settings))
-        # In the order of `labels`: a ModuleDict would not take every name that a task may have.
+        self.trunk = build_trunk(self.settings)
+        # A list in the order of `labels`: a ModuleDict does not accept every name of a task.
         self.heads = nn.ModuleList(
             nn.Linear(self.trunk.embedding_size, len(names)) for names in self.labels.values()
         )
@@ -60,36 +76,36 @@ class Classifier(nn.Module):
         return self.classify(self.spectrogram(waveform))
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) to the trunk's embeddings (batch, channels[-1])."""
+        """Return the trunk's embeddings (batch, channels[-1]) of waveforms (batch, samples)."""
         return self.trunk(self.spectrogram(waveform).unsqueeze(1))
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) to normalised log-mel spectrograms (batch, time, mel)."""
+        """Return normalised log-mel spectrograms (batch, time, mel) of waveforms (batch, samples)."""
         spectrogram = self.frontend(waveform).to(next(self.trunk.parameters()).dtype)
         return self.normalise(spectrogram.mT).mT
 
     def classify(self, spectrogram: Tensor) -> dict[str, Tensor]:
-        """Normalised spectrograms (batch, time, mel) to a dict from task to logits (batch, classes)."""
+        """Return the logits (batch, classes) of each task for normalised spectrograms (batch, time, mel)."""
         embedding = self.trunk(spectrogram.unsqueeze(1))
         return {task: head(embedding) for task, head in zip(self.labels, self.heads, strict=True)}
 
     def configuration(self) -> dict[str, Any]:
-        """What the constructor needs to build this model again, as plain values."""
+        """Return the arguments that build this model again, as plain values."""
         settings = asdict(self.settings)
         if self.trunk.downsampling == "diffstride":
-            settings["smoothness"] = self.trunk.window.smoothness  # which training may have begun wider
+            settings["smoothness"] = self.trunk.window.smoothness  # training may have changed it
         return {"labels": self.labels, "settings": settings}
 
 
 def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Classifier:
-    """The trained classifier of a run, in evaluation mode, on the CPU.
+    """Load the trained classifier of a run, in evaluation mode, on the CPU.
 
     Args:
         run_or_file: a run folder, or a checkpoint file.
-        checkpoint: of a run folder, "best" or "last".
+        checkpoint: "best" or "last", if the first argument is a run folder.
 
     Raises:
-        UserError: where there is no checkpoint, or a file that is none of audiostride's.
+        UserError: if there is no checkpoint, or if the file is not a checkpoint of audiostride.
     """
     path = checkpoint_path(Path(run_or_file), checkpoint)
     saved = read_checkpoint(path)
@@ -99,7 +115,7 @@ def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Class
         if name.startswith(_PREFIX)
     }
     try:
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn in vain
+        with torch.random.fork_rng(devices=[]):  # the initial weights are replaced at once
             classifier = Classifier(
                 saved["classifier"]["labels"], ModelSettings(**saved["classifier"]["settings"])
             )
@@ -110,10 +126,10 @@ def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Class
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """All that a checkpoint file holds, on the CPU.
+    """Read a whole checkpoint file, on the CPU.
 
     Raises:
-        UserError: where it is none of audiostride's, or damaged.
+        UserError: if the file is damaged or is not a checkpoint of audiostride.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

@@ -120,7 +120,7 @@ class MetricsLog(Callback):
 
 def _strides(pl_module: LightningModule) -> list[list[float]]:
     assert isinstance(pl_module, ClassifierTraining)
-    return [pair.tolist() for pair in pl_module.classifier.trunk.strides()]
+    return pl_module.classifier.trunk.strides.tolist()
 
 
 class KeepCheckpoint(ModelCheckpoint):

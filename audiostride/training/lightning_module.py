@@ -139,11 +139,11 @@ class ClassifierTraining(LightningModule):
         loss = torch.stack(losses).sum()
         self.log("train/loss", loss)
         if self.settings.complexity > 0:
-            cost = complexity(self.classifier.trunk.strides())
+            cost = complexity(self.classifier.trunk.strides)
             self.log("train/complexity", cost)
             loss = loss + self.settings.complexity * cost
         if self.frozen:  # several processes wait for a gradient of every parameter
-            loss = loss + 0 * torch.stack(self.classifier.trunk.strides()).sum()
+            loss = loss + 0 * self.classifier.trunk.strides.sum()
         return loss
 
     def _weight(self, task: str) -> float:

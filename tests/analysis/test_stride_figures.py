@@ -29,7 +29,8 @@ from audiostride.analysis.plots import (
 from audiostride.analysis.trained import TrainedRun
 from audiostride.cli import main
 from audiostride.config.settings import ModelSettings, Recipe
-from audiostride.layers.functional import Window, resampling_matrix
+from audiostride.layers import Window
+from audiostride.layers.functional import resampling_matrix
 
 INITIAL = ((2, 2), (1, 3))
 TRAINED = ((1.6, 1.9), (1.2, 2.7))
@@ -96,7 +97,7 @@ def test_curves_are_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -
     for line, model in enumerate((classifier(INITIAL, **settings), as_it_is)):
         sizes = model.trunk.sizes(frames, 64)
         for axis, layer in np.ndindex(panels.shape):
-            n, stride = sizes[layer][axis], model.trunk.strides()[layer][axis].item()
+            n, stride = sizes[layer][axis], model.trunk.strides[layer][axis].item()
             x, y = points(panels[axis, layer].lines[line]).T
             rate = (100.0, 1.0)[axis] * n / sizes[0][axis]
             np.testing.assert_allclose(x, np.arange(n // 2 + 1) * rate / n)

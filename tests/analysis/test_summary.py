@@ -11,7 +11,7 @@ import torch
 from helpers.tiny_run import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
-from audiostride import load
+from audiostride import Window, load
 from audiostride.analysis.summary import summary
 from audiostride.cli import main
 from audiostride.data.store import Store
@@ -24,7 +24,7 @@ KINDS: Any = ("strided", "max", "average", "spectral", "diffstride")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("smoothness", [4.0, 1.0])
 def test_multiplications_are_those_that_torch_counts(kind: Any, smoothness: float) -> None:
-    network = SeparableCNN((8, 12, 16), ((2, 2), (1, 1), (2, 3)), kind, smoothness).eval()
+    network = SeparableCNN((8, 12, 16), ((2, 2), (1, 1), (2, 3)), kind, Window(smoothness)).eval()
     x = torch.randn(1, 1, 100, 64)
     with torch.no_grad():
         network(x)  # builds the operators
@@ -35,7 +35,7 @@ def test_multiplications_are_those_that_torch_counts(kind: Any, smoothness: floa
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sizes_are_those_of_the_maps(kind: Any) -> None:
-    network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, 1.0).eval()
+    network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, Window(1.0)).eval()
     sizes = []
     for block in network.separable_blocks():
         for layer in (block.time, block.frequency):
@@ -97,7 +97,7 @@ def test_a_run_is_summed_up_with_the_strides_that_it_learned(
     for given in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "best.ckpt"):
         assert main(["summary", str(given), "--format", "json"]) == 0
         rows = json.loads(capsys.readouterr().out)
-        strides = [stride.item() for pair in load(tmp_path / "run").trunk.strides() for stride in pair]
+        strides = [stride.item() for pair in load(tmp_path / "run").trunk.strides for stride in pair]
         assert [row["stride"] for row in rows[:-1]] == strides
     assert main(["summary", str(tmp_path / "run"), "--model.smoothness", "2"]) == 2
     assert main(["summary"]) == 2

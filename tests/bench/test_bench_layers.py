@@ -19,7 +19,7 @@ from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
 @pytest.mark.parametrize("n", [16, 33, 64])
 def test_fft_form_equals_diffstride_on_one_axis(n: int, stride: float, smoothness: float) -> None:
     for dim in (-1, -2):
-        layer = DiffStride1d(stride, smoothness, dim=dim).double()
+        layer = DiffStride1d(stride, smoothness=smoothness, dim=dim).double()
         shape = (2, 3, n, 5) if dim == -2 else (2, 3, 5, n)
         x = torch.randn(shape, dtype=torch.float64)
         ours, fft = layer(x), FftDiffStride(layer)(x)
@@ -31,14 +31,14 @@ def test_fft_form_equals_diffstride_on_one_axis(n: int, stride: float, smoothnes
 
 @pytest.mark.parametrize("sizes", [(16, 21), (33, 64), (64, 101)])
 def test_fft_form_equals_diffstride_on_two_axes(sizes: tuple[int, int]) -> None:
-    layer = DiffStride2d((2.3, 1.7), 2.0).double()
+    layer = DiffStride2d((2.3, 1.7), smoothness=2.0).double()
     x = torch.randn(2, 3, *sizes, dtype=torch.float64)
     ours, fft = layer(x), FftDiffStride(layer)(x)
     torch.testing.assert_close(ours, fft, atol=1e-12, rtol=0)
 
 
 def test_free_crop_has_the_sizes_of_diffstride() -> None:
-    layer = DiffStride1d(2.3, 4.0)
+    layer = DiffStride1d(2.3, smoothness=4.0)
     assert FreeCrop(layer)(torch.ones(2, 100)).shape == layer(torch.ones(2, 100)).shape
 
 

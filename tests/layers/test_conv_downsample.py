@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d
 
-from audiostride.layers import BlurPool1d, DiffStride1d, Downsample, SpectralPool1d
+from audiostride.layers import BlurPool1d, ConvDownsample, DiffStride1d, SpectralPool1d
 from audiostride.layers.conv_downsample import Downsampling
 
 KINDS = get_args(Downsampling)
@@ -22,7 +22,7 @@ def noise(*shape: int) -> Tensor:
 def test_output_length_is_told_right_and_the_other_axis_is_kept(kind: Downsampling, dim: int) -> None:
     for stride in (1, 2, 3, 5):
         for n in (1, 2, 5, 13, 40):
-            block = Downsample(2, 3, stride, dim=dim, kind=kind)
+            block = ConvDownsample(2, 3, stride, dim=dim, kind=kind)
             shape = (n, 7) if dim == -2 else (7, n)
             expected = (block.output_length(n), 7) if dim == -2 else (7, block.output_length(n))
             assert block(noise(1, 2, *shape)).shape == (1, 3, *expected)
@@ -30,7 +30,7 @@ def test_output_length_is_told_right_and_the_other_axis_is_kept(kind: Downsampli
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_weights_load_into_every_kind(kind: Downsampling) -> None:
-    source, block = Downsample(2, 3, 2, kind="diffstride"), Downsample(2, 3, 2, kind=kind)
+    source, block = ConvDownsample(2, 3, 2, kind="diffstride"), ConvDownsample(2, 3, 2, kind=kind)
     result = block.load_state_dict(source.state_dict(), strict=False)
     assert not result.missing_keys
     assert set(result.unexpected_keys) <= {"pool.stride"}
@@ -38,7 +38,7 @@ def test_the_same_weights_load_into_every_kind(kind: Downsampling) -> None:
 
 
 def test_strided_is_the_convolution_taken_at_every_other_sample() -> None:
-    x, block = noise(1, 2, 20, 7), Downsample(2, 3, 2, dim=-2, kind="strided")
+    x, block = noise(1, 2, 20, 7), ConvDownsample(2, 3, 2, dim=-2, kind="strided")
     full = conv2d(x, block.conv.weight, block.conv.bias, padding=(1, 0))
     torch.testing.assert_close(block(x), full[:, :, ::2])
 
@@ -47,7 +47,7 @@ def test_strided_is_the_convolution_taken_at_every_other_sample() -> None:
     ("kind", "pool"), [("diffstride", DiffStride1d(2.0)), ("spectral", SpectralPool1d(2.0))]
 )
 def test_spectral_kinds_pool_the_full_convolution(kind: Downsampling, pool: nn.Module) -> None:
-    x, block = noise(1, 2, 7, 20), Downsample(2, 3, 2.0, dim=-1, kind=kind)
+    x, block = noise(1, 2, 7, 20), ConvDownsample(2, 3, 2.0, dim=-1, kind=kind)
     full = conv2d(x, block.conv.weight, block.conv.bias, padding=(0, 1))
     torch.testing.assert_close(block(x), pool(full))
 
@@ -55,9 +55,9 @@ def test_spectral_kinds_pool_the_full_convolution(kind: Downsampling, pool: nn.M
 def test_max_and_average_look_at_a_window_around_each_kept_sample() -> None:
     x = noise(1, 1, 1, 9)
     windows = [x[0, 0, 0, max(0, i - 1) : i + 2] for i in range(0, 9, 2)]
-    maxima = Downsample(1, 1, 2, kind="max").pool(x)[0, 0, 0]
+    maxima = ConvDownsample(1, 1, 2, kind="max").pool(x)[0, 0, 0]
     torch.testing.assert_close(maxima, torch.stack([window.max() for window in windows]))
-    means = Downsample(1, 1, 2, kind="average").pool(x)[0, 0, 0]
+    means = ConvDownsample(1, 1, 2, kind="average").pool(x)[0, 0, 0]
     torch.testing.assert_close(means, torch.stack([window.mean() for window in windows]))
 
 
@@ -75,6 +75,21 @@ def test_blur_is_a_triangle_that_keeps_constants_and_kills_what_would_alias_onto
     assert BlurPool1d(stride)(tone)[..., 1:-1].abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("shape", [(13,), (3, 13), (2, 3, 13), (2, 3, 4, 13), (2, 3, 4, 5, 13)])
+def test_blur_takes_any_number_of_leading_axes(shape: tuple[int, ...]) -> None:
+    x = noise(*shape)
+    lines = torch.stack([BlurPool1d(2)(line[None, None])[0, 0] for line in x.reshape(-1, 13)])
+    torch.testing.assert_close(BlurPool1d(2)(x), lines.view(*shape[:-1], 7))
+    if x.ndim > 1:
+        torch.testing.assert_close(BlurPool1d(2, dim=-2)(x.mT).mT, BlurPool1d(2)(x))
+
+
+@pytest.mark.parametrize("arguments", [{"stride": 0}, {"stride": 1.5}, {"dim": 1}])
+def test_blur_reports_bad_arguments(arguments: dict) -> None:
+    with pytest.raises(ValueError, match=r"whole number|must be negative"):
+        BlurPool1d(**arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -87,4 +102,4 @@ def test_blur_is_a_triangle_that_keeps_constants_and_kills_what_would_alias_onto
 )
 def test_bad_arguments_are_told_in_a_sentence(arguments: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Downsample(2, 3, **arguments)
+        ConvDownsample(2, 3, **arguments)

@@ -20,6 +20,7 @@ from audiostride import (
     SpectralPool1d,
     SpectralPool2d,
     SpectralPool3d,
+    Window,
 )
 from audiostride.layers import complexity, freeze_, project_
 
@@ -60,7 +61,7 @@ def test_spectral_pool_is_diffstride_without_smoothness() -> None:
 def test_a_stride_at_its_lower_limit_can_grow(
     n: int, stride: float, smoothness: float, dtype: torch.dtype
 ) -> None:
-    layer = DiffStride1d(stride, smoothness).to(dtype)
+    layer = DiffStride1d(stride, smoothness=smoothness).to(dtype)
     layer(noise(8, n, dtype=dtype)).square().sum().backward()
     assert layer.stride.grad is not None
     assert layer.stride.grad.item() < 0
@@ -89,7 +90,7 @@ def test_a_stride_learns_the_cutoff_of_its_target_from_the_lower_limit() -> None
 @pytest.mark.parametrize("stride", [1.0, 4.0, 1000.0])
 @pytest.mark.parametrize("smoothness", [0.0, 0.5, 1.0, 4.0])
 def test_short_inputs_and_huge_strides_give_numbers(n: int, stride: float, smoothness: float) -> None:
-    layer = DiffStride1d(stride, smoothness)
+    layer = DiffStride1d(stride, smoothness=smoothness)
     x = noise(3, n).requires_grad_()
     y = layer(x)
     y.sum().backward()
@@ -309,7 +310,7 @@ def test_complexity_is_the_sum_of_areas_left() -> None:
 
 def test_frozen_strides_are_constants_until_they_are_not() -> None:
     torch.manual_seed(0)
-    network = SeparableCNN((4, 6), ((2, 2.5), (1.5, 2)), smoothness=2.0)
+    network = SeparableCNN((4, 6), ((2, 2.5), (1.5, 2)), window=Window(2.0))
     x = torch.randn(2, 1, 40, 30)
     free = network(x)
     freeze_(network)
@@ -327,7 +328,7 @@ def test_frozen_strides_are_constants_until_they_are_not() -> None:
 
 
 def test_frozen_strides_do_not_break_a_compiled_graph() -> None:
-    network = SeparableCNN((4, 6), ((2, 2), (1, 2)), smoothness=2.0)
+    network = SeparableCNN((4, 6), ((2, 2), (1, 2)), window=Window(2.0))
     x = torch.randn(2, 1, 40, 30)
     assert torch._dynamo.explain(network)(x).graph_break_count > 0
     freeze_(network)
@@ -368,7 +369,7 @@ def test_nothing_moves_frozen_strides() -> None:
 @pytest.mark.parametrize("stride", [1.02, 2.3])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_takes_inputs_that_need_a_gradient_in_float32(stride: float, dtype: torch.dtype) -> None:
-    x, layer = noise(2, 3, 64).requires_grad_(), DiffStride1d(stride, 2.0)
+    x, layer = noise(2, 3, 64).requires_grad_(), DiffStride1d(stride, smoothness=2.0)
     with torch.autocast("cpu", dtype):
         y = layer(x)
     assert y.dtype == dtype
@@ -381,7 +382,7 @@ def test_autocast_takes_inputs_that_need_a_gradient_in_float32(stride: float, dt
 
 def test_a_network_reads_each_stride_once_per_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each reading waits for a GPU."""
-    network, reads = SeparableCNN((4, 64), ((2, 2), (1.5, 2)), smoothness=1.0), []
+    network, reads = SeparableCNN((4, 64), ((2, 2), (1.5, 2)), window=Window(1.0)), []
     monkeypatch.setattr(DiffStride1d, "_read", lambda self: reads.append(self))
     network(noise(2, 1, 40, 30)).sum().backward()
     assert len(reads) == 4

@@ -1,7 +1,6 @@
 """Windows other than the paper's: the definition as plain loops, gradients, sizes, what holds for all."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +10,11 @@ from torch import Tensor
 
 from audiostride.analysis.cutoffs import cutoffs
 from audiostride.config.settings import ModelSettings
-from audiostride.layers import Downsample
+from audiostride.layers import ConvDownsample
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
-from audiostride.layers.functional import Window, output_length, resampling_matrix, spectral_pool
+from audiostride.layers.functional import output_length, resampling_matrix
+from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
+from audiostride.layers.window import Window
 from audiostride.models.separable_cnn import SeparableCNN
 
 WINDOWS = [
@@ -68,7 +69,8 @@ def test_stride_gradient_agrees_with_differences(stride: float, window: Window) 
     target = torch.randn(5, output_length(40, stride, window), dtype=torch.float64)
 
     def loss(s: Tensor) -> Tensor:
-        return (spectral_pool(x, s, window, (-1,), (target.shape[1],)) - target).square().sum()
+        axis = AxisPlan(-1, s[0], None, window, target.shape[1])
+        return (pool_axes(x, [axis]) - target).square().sum()
 
     s = torch.tensor([stride], dtype=torch.float64, requires_grad=True)
     (ours,) = torch.autograd.grad(loss(s), s)
@@ -90,7 +92,7 @@ def test_constants_and_low_tones_are_kept(window: Window) -> None:
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_no_stride_is_dead_at_its_lower_limit(window: Window) -> None:
-    layer = DiffStride1d(1.0, window.smoothness, ramp=window.ramp, multiple=window.multiple)
+    layer = DiffStride1d(1.0, window=window)
     x = torch.randn(8, 33, generator=torch.Generator().manual_seed(0))
     layer(x).square().sum().backward()
     assert layer.stride.grad is not None
@@ -99,7 +101,7 @@ def test_no_stride_is_dead_at_its_lower_limit(window: Window) -> None:
 
 def test_a_ramp_inside_makes_maps_as_small_as_strided_convolution() -> None:
     inside, strided = (
-        SeparableCNN(downsampling=kind, smoothness=4.0, ramp="inside").sizes(96, 64)
+        SeparableCNN(downsampling=kind, window=Window(4.0, "inside")).sizes(96, 64)
         for kind in ("diffstride", "strided")
     )
     assert inside == strided
@@ -122,8 +124,7 @@ def test_lengths_are_multiples_or_the_whole_axis() -> None:
 def test_a_fused_layer_gives_the_same_as_one_that_is_not(
     window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape: Any = {"smoothness": window.smoothness, "ramp": window.ramp, "multiple": window.multiple}
-    layer = Downsample(1, 8, 2.3, dim=-2, **shape).double()
+    layer = ConvDownsample(1, 8, 2.3, dim=-2, window=window).double()
     x = torch.randn(2, 1, 60, 5, dtype=torch.float64)
     assert layer.is_fused(60)
     fused = layer(x)
@@ -145,7 +146,7 @@ def test_edges_are_those_of_the_window() -> None:
 def test_unusable_windows_are_told_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="ramp must be one of outside, inside, relative, but got 'beside'"):
         DiffStride2d(ramp="beside")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="multiples of 1 or more, but got 0"):
+    with pytest.raises(ValueError, match="multiple must be a whole number, at least 1, but got 0"):
         DiffStride2d(multiple=0)
     with pytest.raises(ValueError, match=r"model\.smoothness is a share of the output's length where"):
         ModelSettings(ramp="relative")

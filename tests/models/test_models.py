@@ -65,7 +65,7 @@ def test_shared_stride_is_one_parameter_per_block() -> None:
     assert len(strides) == 1
     with torch.no_grad():
         strides[0].fill_(3.0)
-    assert network.strides()[0].tolist() == [3.0, 3.0]
+    assert network.strides[0].tolist() == [3.0, 3.0]
 
 
 def test_projection_reaches_every_stride() -> None:
@@ -74,7 +74,7 @@ def test_projection_reaches_every_stride() -> None:
         if name.endswith("stride"):
             parameter.data.fill_(-1.0)
     network.project_()
-    assert [pair.tolist() for pair in network.strides()] == [[1.0, 1.0]] * 2
+    assert network.strides.tolist() == [[1.0, 1.0]] * 2
 
 
 def test_every_learned_stride_gets_a_gradient() -> None:

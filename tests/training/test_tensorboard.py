@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audiostride.analysis.cutoffs import cutoffs
 from audiostride.data.store import Store
-from audiostride.layers.functional import Window
+from audiostride.layers import Window
 from audiostride.training import tensorboard
 from audiostride.training.fit import train
 

@@ -1,0 +1,86 @@
+"""What a training loop does with all learned strides of a network."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from audiostride.layers.diffstride import DiffStrideNd
+
+
+def diffstride_layers(network: nn.Module) -> Iterator[DiffStrideNd]:
+    """Yield every DiffStride layer of a network, in the order of its modules."""
+    return (module for module in network.modules() if isinstance(module, DiffStrideNd))
+
+
+def project_(network: nn.Module) -> None:
+    """Clamp every learned stride of a network to its range [1, N). Call it after each optimiser step.
+
+    Args:
+        network: any module that contains DiffStride layers; others are left alone.
+
+    >>> from audiostride.layers import DiffStride1d
+    >>> layer = DiffStride1d(stride=2.0)
+    >>> _ = layer.stride.data.fill_(0.5)
+    >>> project_(layer)
+    >>> layer.stride.item()
+    1.0
+    """
+    for layer in diffstride_layers(network):
+        layer.project_()
+
+
+def freeze_(network: nn.Module, frozen: bool = True) -> None:
+    """Make every learned stride of a network a constant, or learn them again with ``frozen=False``.
+
+    Frozen strides get no gradient, need no synchronisation with a GPU and do not break a compiled graph. A
+    state dict does not store whether strides are frozen.
+
+    Args:
+        network: any module that contains DiffStride layers.
+        frozen: False to learn the strides again.
+
+    >>> import torch
+    >>> from audiostride.layers import DiffStride1d
+    >>> layer = DiffStride1d(stride=2.0)
+    >>> freeze_(layer)
+    >>> layer(torch.ones(1, 40)).requires_grad
+    False
+    """
+    for layer in diffstride_layers(network):
+        layer.freeze_(frozen)
+
+
+def parameter_groups(
+    network: nn.Module, *, stride_lr: float | None = None, **options: Any
+) -> list[dict[str, Any]]:
+    """Split the parameters of a network into groups for an optimiser: the strides apart, without weight
+    decay.
+
+    Weight decay moves a parameter towards 0 whatever the task asks for. `project_` then holds a stride at 1,
+    so a plain AdamW drives all strides to 1.
+
+    Args:
+        network: any module.
+        stride_lr: learning rate of the strides, by default that of the optimiser. Strides often need a larger
+            one than weights to move at all.
+        **options: options of the group of all other parameters, such as ``weight_decay=0.01``.
+
+    Returns:
+        One group for the weights and one for the strides. A group without parameters is left out.
+
+    >>> import torch
+    >>> from audiostride.layers import DiffStride1d
+    >>> network = nn.Sequential(nn.Conv1d(1, 4, 3), DiffStride1d(stride=2.0))
+    >>> optimizer = torch.optim.AdamW(parameter_groups(network, stride_lr=0.05), lr=1e-3)
+    >>> [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    [(0.001, 0.01), (0.05, 0.0)]
+    """
+    strides = {id(layer.stride): layer.stride for layer in diffstride_layers(network)}
+    weights = [parameter for parameter in network.parameters() if id(parameter) not in strides]
+    rate = {} if stride_lr is None else {"lr": stride_lr}
+    groups = [
+        {"params": weights, **options},
+        {"params": list(strides.values()), "weight_decay": 0.0, **rate},
+    ]
+    return [group for group in groups if group["params"]]

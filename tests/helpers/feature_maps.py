@@ -1,0 +1,23 @@
+"""Random feature maps and strides in double precision, and the cases that kernels are tested on."""
+
+import torch
+from torch import Tensor
+
+CASES = [
+    (n, stride, smoothness)
+    for n in (2, 3, 5, 8, 17, 64, 101)
+    for stride in (1.0, 1.01, 1.37, 2.3, n / 2, 0.9 * n)
+    for smoothness in (0.3, 1.0, 3.3, 4.0)
+    if 1 <= stride < n
+]
+
+
+def maps(shape: tuple[int, ...], channels_last: bool = False, seed: int = 0) -> Tensor:
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    return x.requires_grad_()
+
+
+def number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64, requires_grad=True)
