@@ -55,8 +55,7 @@ def bench_step(settings: StepBench) -> list[dict[str, Any]]:
 
 def _recipe(settings: StepBench, folder: Path) -> Recipe:
     """Return the recipe to measure, over a corpus of noise in `folder`."""
-    file = recipes.find(settings.recipe)
-    recipe = recipes.build(recipes.read(file), file)
+    recipe = recipes.load(settings.recipe)
     prepare(noise_corpus(folder / "noise", 500, 1.0), folder / "prepared")
     recipe.data.corpus, recipe.data.tasks = str(folder / "prepared"), None
     recipe.training.batch_size = settings.batch_size

@@ -87,10 +87,10 @@ def test_saved_result_holds_command_machine_date_and_rows(
     ("kind", "settings", "sentence"),
     [
         (WindowsBench, {"files": 20}, "--files must be at least 40, but is 20"),
-        (WindowsBench, {"rounds": 0}, "--rounds must be at least 1, but is 0"),
-        (WindowsBench, {"seconds": 0.5}, "--seconds must be at least 1, but is 0.5"),
-        (PrepareBench, {"workers": [0]}, "--workers must be at least 1, but is 0"),
-        (PrepareBench, {"seconds": 0}, "--seconds must be at least 0.01, but is 0"),
+        (WindowsBench, {"rounds": 0}, "--rounds must be a whole number, at least 1, but is 0"),
+        (WindowsBench, {"seconds": 0.5}, "--seconds must be a finite number, at least 1, but is 0.5"),
+        (PrepareBench, {"workers": [0]}, r"--workers\[0\] must be a whole number, at least 1, but is 0"),
+        (PrepareBench, {"seconds": 0}, "--seconds must be a finite number, at least 0.01, but is 0"),
     ],
 )
 def test_setting_out_of_range_reports_a_clear_error(
