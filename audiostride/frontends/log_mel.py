@@ -1,4 +1,4 @@
-"""From waveforms to log-mel spectrograms."""
+"""Log-mel spectrograms of waveforms."""
 
 from collections.abc import Callable
 from typing import Self
@@ -10,28 +10,33 @@ from torchaudio.transforms import MelSpectrogram
 
 
 class LogMel(nn.Module):
-    """Logarithm of the power in mel channels, one frame every hop.
+    """Logarithm of the power in mel channels, one frame per hop.
 
-    Frame i is centred on the middle of hop i (samples i·hop to (i + 1)·hop), the signal being continued
-    by zeros, so one second gives exactly 100 frames at the defaults. The spectrum is that of a periodic
-    Hann window, the mel scale HTK's with triangles of height one. Computed in float32 also under autocast
-    and in a network of half precision: 16 bits have no room for the range of a power spectrum.
+    Frame i is centred on the middle of hop i, samples i · hop to (i + 1) · hop, and the signal is continued
+    by zeros. So one second gives exactly 100 frames with the default settings. The spectrum uses a periodic
+    Hann window, the mel scale is HTK's, and its triangles have height 1. Everything is computed in float32,
+    also under autocast and in a network of half precision: 16 bits cannot hold the range of a power spectrum.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate of the waveforms in Hz.
         window_ms: length of the analysis window in milliseconds.
-        hop_ms: from frame to frame, in milliseconds; a whole number of samples.
+        hop_ms: distance between frames in milliseconds; it is rounded to a whole number of samples.
         mel_channels: number of mel channels.
         f_min: lower edge of the lowest channel in Hz.
-        f_max: upper edge of the highest channel in Hz. With 60 to 7800 Hz as in Tagliasacchi et al. 2019
-            ("Pre-training audio representations with self-supervision"), the source of the network.
-        offset: added to the power before the logarithm. A sine of full scale reaches about 1e4.
+        f_max: upper edge of the highest channel in Hz. The range from 60 to 7800 Hz is that of Tagliasacchi
+            et al. 2019 ("Pre-training audio representations with self-supervision"), the source of the
+            network.
+        offset: number added to the power before the logarithm. A sine of full scale reaches about 1e4.
 
     Shape:
         (…, samples), floating point in [−1, 1] or int16, to (…, samples // hop, mel_channels).
 
     Raises:
-        ValueError: for fewer samples than one hop, or samples of another type.
+        ValueError: in the forward pass, if there are fewer samples than one hop or if they are of another
+            type.
+
+    >>> LogMel()(torch.zeros(2, 16000)).shape
+    torch.Size([2, 100, 64])
     """
 
     def __init__(
@@ -49,7 +54,8 @@ class LogMel(nn.Module):
         self.f_min, self.f_max = f_min, f_max
         self.hop = round(sample_rate * hop_ms / 1000)
         window = round(sample_rate * window_ms / 1000)
-        # A power of two is fast, and bins closer than the lowest channels leave none of them empty.
+        # A power of two is fast. Its bins are closer together than the lowest channels, so no channel is
+        # empty.
         n_fft = 1 << (window - 1).bit_length()
         self.mel = MelSpectrogram(
             sample_rate,
@@ -61,13 +67,13 @@ class LogMel(nn.Module):
             n_mels=mel_channels,
             center=False,
         )
-        # The tables follow from the arguments above: kept out of checkpoints.
+        # The tables follow from the arguments, so checkpoints need not store them.
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)
         self.padding = ((n_fft - self.hop) // 2, n_fft - self.hop - (n_fft - self.hop) // 2)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Goes along to another device, but stays in float32 when a network is made half precision."""
+        """Move to another device with the network, but stay in float32 if it becomes half precision."""
         device = fn(torch.zeros(0)).device
         return super()._apply(lambda table: table.to(device), recurse)
 

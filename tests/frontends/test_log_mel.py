@@ -27,7 +27,7 @@ def test_agrees_with_librosa() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 7])
-def test_a_second_is_exactly_a_hundred_frames(seconds: int) -> None:
+def test_one_second_gives_exactly_100_frames(seconds: int) -> None:
     assert LogMel()(torch.zeros(3, 16000 * seconds)).shape == (3, 100 * seconds, 64)
 
 
@@ -40,7 +40,7 @@ def test_a_frame_is_centred_on_its_hop() -> None:
     torch.testing.assert_close(power[39], power[41], rtol=0.05, atol=0)
 
 
-def test_a_tone_lights_the_channel_that_holds_it() -> None:
+def test_a_tone_is_loudest_in_the_channel_that_contains_it() -> None:
     centres = librosa.mel_frequencies(66, fmin=60, fmax=7800, htk=True)[1:-1]
     for channel in (5, 30, 60):
         tone = torch.sin(2 * torch.pi * float(centres[channel]) * torch.arange(16000) / 16000)
@@ -64,7 +64,7 @@ def test_autocast_does_not_lower_its_precision() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_stays_in_float32_whatever_the_network_becomes(dtype: torch.dtype) -> None:
+def test_stays_in_float32_in_a_network_of_another_type(dtype: torch.dtype) -> None:
     y = LogMel().to(dtype)(waveform())
     torch.testing.assert_close(y, LogMel()(waveform()), rtol=0, atol=0)
 
@@ -77,7 +77,7 @@ def test_has_no_state_to_save() -> None:
     assert not LogMel().state_dict()
 
 
-def test_bad_waveforms_are_told_in_a_sentence() -> None:
+def test_bad_waveforms_report_a_clear_error() -> None:
     with pytest.raises(ValueError, match="at least 160 samples, but has 10"):
         LogMel()(torch.zeros(2, 10))
     with pytest.raises(ValueError, match=r"floating point or int16, but got torch\.int64"):

@@ -19,7 +19,7 @@ def noise(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dim", [-2, -1])
-def test_output_length_is_told_right_and_the_other_axis_is_kept(kind: Downsampling, dim: int) -> None:
+def test_output_length_is_that_of_the_output_and_the_other_axis_is_kept(kind: Downsampling, dim: int) -> None:
     for stride in (1, 2, 3, 5):
         for n in (1, 2, 5, 13, 40):
             block = ConvDownsample(2, 3, stride, dim=dim, kind=kind)
@@ -62,7 +62,7 @@ def test_max_and_average_look_at_a_window_around_each_kept_sample() -> None:
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
-def test_blur_is_a_triangle_that_keeps_constants_and_kills_what_would_alias_onto_them(stride: int) -> None:
+def test_blur_keeps_constants_and_removes_tones_that_alias_onto_them(stride: int) -> None:
     x = noise(1, 1, 1, 12 * stride)
     triangle = torch.tensor([float(min(i, 2 * stride - i)) for i in range(1, 2 * stride)]) / stride**2
     inner = conv1d(x[0], triangle.view(1, 1, -1))[..., 1::stride]  # its first sample lies stride − 1 in
@@ -100,6 +100,6 @@ def test_blur_reports_bad_arguments(arguments: dict) -> None:
         ({"dim": 1}, "-2 or -1"),
     ],
 )
-def test_bad_arguments_are_told_in_a_sentence(arguments: dict, sentence: str) -> None:
+def test_bad_arguments_report_a_clear_error(arguments: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         ConvDownsample(2, 3, **arguments)

@@ -41,7 +41,7 @@ def test_layer_equals_the_definition_on_every_axis() -> None:
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=0, atol=1e-10)
 
 
-def test_one_axis_may_be_another_than_the_last() -> None:
+def test_dim_selects_the_axis() -> None:
     x = noise(2, 3, 30, 20)
     for pool in (DiffStride1d(1.7, dim=-2), SpectralPool1d(1.7, dim=-2)):
         across = type(pool)(1.7)
@@ -101,7 +101,7 @@ def test_short_inputs_and_huge_strides_give_numbers(n: int, stride: float, smoot
     assert layer.stride.grad is None or layer.stride.grad.isfinite().all()
 
 
-def test_forward_leaves_parameters_alone_and_remembers_nothing() -> None:
+def test_forward_writes_no_parameter_and_has_no_memory_of_other_sizes() -> None:
     layer = DiffStride2d((2.3, 1.7))
     with torch.no_grad():
         layer.stride.copy_(torch.tensor([0.5, 90.0]))  # out of range, as before a projection
@@ -129,7 +129,7 @@ def test_projection_keeps_strides_between_one_and_the_size_of_the_axis() -> None
     assert last.stride == 1
 
 
-def test_projection_of_a_shared_stride_is_bound_by_the_axis_that_has_a_size() -> None:
+def test_projection_limits_a_shared_stride_by_the_shorter_axis() -> None:
     layer = DiffStride2d(2.0, shared=True)
     layer(noise(1, 1, 100))
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_projection_of_a_shared_stride_is_bound_by_the_axis_that_has_a_size() ->
     assert 99 < layer.stride.item() < 100
 
 
-def test_strides_may_come_from_numpy_and_torch() -> None:
+def test_strides_can_be_numpy_arrays_and_tensors() -> None:
     for stride in (np.float32(2.5), torch.tensor(2.5), np.array([2.5, 2.5]), [2.5, 2.5]):
         assert DiffStride2d(stride).stride.tolist() == [2.5, 2.5]  # type: ignore[arg-type]
 
@@ -162,7 +162,7 @@ def test_shared_stride_is_one_parameter_with_both_axes_gradients() -> None:
     torch.testing.assert_close(shared.stride.grad, separate.stride.grad.sum(0, keepdim=True))
 
 
-def test_constants_keep_their_height() -> None:
+def test_constants_keep_their_amplitude() -> None:
     for layer in (DiffStride2d((2.3, 1.0)), SpectralPool2d((3.0, 1.5))):
         y = layer(torch.full((1, 50, 33), 3.0))
         torch.testing.assert_close(y, torch.full_like(y, 3.0))
@@ -186,7 +186,7 @@ def test_constants_keep_their_height() -> None:
         (lambda: SpectralPool1d(0.5), "at least 1, but got 0.5"),
     ],
 )
-def test_bad_arguments_are_told_in_a_sentence(make: Callable[[], nn.Module], sentence: str) -> None:
+def test_bad_arguments_report_a_clear_error(make: Callable[[], nn.Module], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
 
@@ -292,14 +292,14 @@ def test_state_dict_pickle_and_deepcopy_give_the_same_layer() -> None:
     assert clone(x).shape != layer(x).shape
 
 
-def test_repr_shows_the_strides_of_now() -> None:
+def test_repr_shows_the_current_strides() -> None:
     layer = DiffStride2d((2.0, 3.0))
     with torch.no_grad():
         layer.stride[0] = 2.5
     assert repr(layer) == "DiffStride2d(stride=(2.5, 3), smoothness=4, shared=False)"
 
 
-def test_complexity_is_the_sum_of_areas_left() -> None:
+def test_complexity_is_the_sum_of_the_areas_after_each_layer() -> None:
     strides = [torch.tensor([2.0, 2.0]), torch.tensor([1.0, 1.0]), torch.tensor([2.0, 4.0])]
     assert complexity(strides).item() == pytest.approx(1 / 4 + 1 / 4 + 1 / 32)
     layer = DiffStride2d(2.0, shared=True)
@@ -308,7 +308,7 @@ def test_complexity_is_the_sum_of_areas_left() -> None:
     assert layer.stride.grad.item() == pytest.approx(-2 / 2**3)  # d(1/S²)/dS
 
 
-def test_frozen_strides_are_constants_until_they_are_not() -> None:
+def test_frozen_strides_are_constants_until_they_are_learned_again() -> None:
     torch.manual_seed(0)
     network = SeparableCNN((4, 6), ((2, 2.5), (1.5, 2)), window=Window(2.0))
     x = torch.randn(2, 1, 40, 30)
@@ -348,7 +348,7 @@ def test_frozen_strides_follow_a_loaded_state() -> None:
     torch.testing.assert_close(layer(x), other(x))
 
 
-def test_nothing_moves_frozen_strides() -> None:
+def test_an_optimiser_does_not_move_frozen_strides() -> None:
     layer = DiffStride1d(2.0)
     x = noise(2, 40)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)

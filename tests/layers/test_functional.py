@@ -111,6 +111,6 @@ def test_axes_are_separable_and_their_order_is_free() -> None:
     torch.testing.assert_close(swapped, ours)
 
 
-def test_a_stride_that_is_no_number_is_refused() -> None:
+def test_a_nan_stride_is_refused() -> None:
     with pytest.raises(ValueError, match="not a number"):
         output_length(64, float("nan"), 4.0)

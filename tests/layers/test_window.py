@@ -80,7 +80,7 @@ def test_stride_gradient_agrees_with_differences(stride: float, window: Window) 
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_constants_and_low_tones_are_kept(window: Window) -> None:
+def test_constants_and_low_tones_are_preserved(window: Window) -> None:
     n = 64
     matrix = resampling_matrix(n, 2.0, window)
     length = len(matrix)
@@ -91,7 +91,7 @@ def test_constants_and_low_tones_are_kept(window: Window) -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_no_stride_is_dead_at_its_lower_limit(window: Window) -> None:
+def test_a_stride_at_its_lower_limit_has_a_gradient(window: Window) -> None:
     layer = DiffStride1d(1.0, window=window)
     x = torch.randn(8, 33, generator=torch.Generator().manual_seed(0))
     layer(x).square().sum().backward()
@@ -99,7 +99,7 @@ def test_no_stride_is_dead_at_its_lower_limit(window: Window) -> None:
     assert layer.stride.grad.abs() > 1e-4
 
 
-def test_a_ramp_inside_makes_maps_as_small_as_strided_convolution() -> None:
+def test_a_ramp_inside_gives_the_sizes_of_strided_convolution() -> None:
     inside, strided = (
         SeparableCNN(downsampling=kind, window=Window(4.0, "inside")).sizes(96, 64)
         for kind in ("diffstride", "strided")
@@ -143,7 +143,7 @@ def test_edges_are_those_of_the_window() -> None:
     assert (relative.pass_band, relative.half_amplitude, relative.stop_band) == (25.0, 30.0, 35.0)
 
 
-def test_unusable_windows_are_told_in_a_sentence() -> None:
+def test_bad_windows_report_a_clear_error() -> None:
     with pytest.raises(ValueError, match="ramp must be one of outside, inside, relative, but got 'beside'"):
         DiffStride2d(ramp="beside")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="multiple must be a whole number, at least 1, but got 0"):

@@ -95,7 +95,7 @@ def test_every_learned_stride_gets_a_gradient() -> None:
         ({"downsampling": "dilated"}, "must be one of strided"),
     ],
 )
-def test_bad_arguments_are_told_in_a_sentence(arguments: dict, sentence: str) -> None:
+def test_bad_arguments_report_a_clear_error(arguments: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         SeparableCNN(**arguments)
 
@@ -170,7 +170,7 @@ def test_half_precision_keeps_the_frontend_exact() -> None:
     torch.testing.assert_close(model.bfloat16()(x)["word"].float(), expected, rtol=0.1, atol=0.1)
 
 
-def test_missing_and_foreign_files_are_told_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_and_foreign_files_report_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no run at"):
         load(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"has no checkpoint \(checkpoints/best.ckpt is missing\)"):

@@ -16,7 +16,7 @@ from audiostride.layers.kernels.products import apply_along
 @pytest.mark.parametrize("taps", [1, 3, 5])
 @pytest.mark.parametrize("dim", [-2, -1])
 @pytest.mark.parametrize(("n", "stride", "smoothness"), CASES[::5])
-def test_fused_and_apart_agree_in_output_and_all_gradients(
+def test_fused_and_separate_forms_agree_in_output_and_all_gradients(
     n: int, stride: float, smoothness: float, dim: int, taps: int, channels_last: bool
 ) -> None:
     shape = [2, 3, 6, 7]

@@ -92,7 +92,7 @@ def test_removing_the_changed_bins_equals_the_whole_matrix(stride: float, n: int
     torch.testing.assert_close(by_bins, by_matrix, atol=1e-10, rtol=1e-10)
 
 
-def test_gradients_agree_with_differences_away_from_the_corners_of_the_mask() -> None:
+def test_gradients_agree_with_central_differences_away_from_the_mask_corners() -> None:
     x, s = maps((2, 3, 23)), number(2.345)
     assert gradcheck(lambda x, s: pool_axes(x, [AxisPlan(-1, s, None, Window(2.5), 14)]), (x, s))
 
