@@ -1,0 +1,63 @@
+"""No room imports one that stands above it (docs/architecture.md)."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "audiostride"
+
+# From the ground up: a room may import rooms of the rows before its own.
+FLOORS = (
+    ("errors", "files", "log", "tables", "timing"),
+    ("layers", "frontends", "config", "corpora", "audio_file"),
+    ("models", "data"),
+    ("prepare", "analysis"),
+    ("training",),
+    ("report", "studies", "bench", "demo"),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+def imports() -> Iterator[tuple[Path, str, str]]:
+    """Yield every import of one module of the package by another: the file, and both rooms."""
+    for file in PACKAGE.rglob("*.py"):
+        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "audiostride":
+                path = (node.module or "").split(".")[1:]
+                for target in path[:1] or [alias.name for alias in node.names]:
+                    if target != room and target != "__version__":
+                        yield file, room, target
+
+
+def test_no_import_runs_upwards() -> None:
+    upwards = [
+        f"{file.relative_to(PACKAGE)} imports {target}"
+        for file, room, target in imports()
+        if room != "__init__" and FLOOR_OF[target] >= FLOOR_OF[room]
+    ]
+    assert not upwards
+
+
+def test_layers_can_be_lifted_into_another_project() -> None:
+    """They import torch and each other."""
+    outside = [target for _, room, target in imports() if room == "layers"]
+    assert not outside
+    for file in (PACKAGE / "layers").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.split(".")[0] for name in names}
+            assert roots <= {"torch", "audiostride", *sys.stdlib_module_names}, file
+
+
+@pytest.mark.parametrize("room", ["config.recipe", "corpora", "studies.plan", "cli"])
+def test_importing_it_does_not_import_torch(room: str) -> None:
+    code = f"import sys, audiostride.{room}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
