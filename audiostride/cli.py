@@ -262,14 +262,15 @@ def _check_listen(args: Namespace) -> None:
 
 def _plot_strides(args: Namespace, runs: "Sequence[TrainedRun]", names: Sequence[str]) -> None:
     """Pictures of the runs, and what one of them leaves of a sound, into the folder of --plot."""
-    from audiostride.analysis.plots import pictures, save
+    from audiostride.analysis.figures import save_figures
+    from audiostride.analysis.stride_figures import stride_figures
 
     folder, files, frames = Path(args.plot), [], args.frames or runs[0].recipe.data.frames
     if args.listen is not None:
         from audiostride.analysis.listen import listen
 
         files = listen(runs[0], Path(args.listen), folder, frames=frames)
-    files = save(pictures(runs, names, frames), folder) + files
+    files = save_figures(stride_figures(runs, names, frames), folder) + files
     logger.info(f"{folder}: {', '.join(file.name for file in files)}")
 
 

@@ -13,6 +13,11 @@ from audiostride.layers.functional import cutoff_mask
 from audiostride.layers.window import Window, as_window
 from audiostride.models.classifier import Classifier
 
+# In the order of strides and of the axes of feature maps.
+AXES = ("time", "frequency")
+UNITS = ("Hz", "cycles/mel")
+LONG_UNITS = ("Hz of modulation", "cycles per mel channel")
+
 
 @dataclass(frozen=True)
 class Cutoffs:
@@ -63,7 +68,7 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
     )
 
 
-def has_window(classifier: Classifier) -> bool:
+def has_low_pass(classifier: Classifier) -> bool:
     """Whether it downsamples by a low-pass in the Fourier domain."""
     return classifier.trunk.downsampling in ("spectral", "diffstride")
 
@@ -147,7 +152,7 @@ def stride_table(
                 "rate": rate,
                 "unit": unit,
             }
-            if has_window(classifier):
+            if has_low_pass(classifier):
                 edges = vars(cutoffs(before, stride, trunk.window, rate))
                 lowest[name] = min(lowest[name], edges["pass_band"])
                 channel = octaves[name]

@@ -7,19 +7,19 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from audiostride.analysis.plots import Picture, styled
+from audiostride.analysis.figures import NamedFigure, figure_style
 
 _MEASURES = {"to_crop": "training step", "inference_to_crop": "inference", "kept_to_crop": "memory kept"}
 
 
-def cost_picture(rows: Sequence[dict[str, Any]]) -> Picture:
+def cost_picture(rows: Sequence[dict[str, Any]]) -> NamedFigure:
     """Time and memory of each method as multiples of the free crop's; see `bench_layers`.
 
     A panel per precision and way of running, a bar per method and measure, a mark per smoothness.
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     kinds = list(dict.fromkeys((row["precision"], row["compiled"]) for row in rows))
-    with styled():
+    with figure_style():
         figure = Figure(figsize=(7.0, 0.6 + (0.5 + 0.26 * len(methods)) * len(kinds)), layout="constrained")
         panels = figure.subplots(len(kinds), len(_MEASURES), squeeze=False, sharex="col", sharey=True)
         for (row, kind), (column, measure) in product(enumerate(kinds), enumerate(_MEASURES)):
@@ -39,7 +39,7 @@ def cost_picture(rows: Sequence[dict[str, Any]]) -> Picture:
     alt = (
         f"DiffStride as multiples of a free crop in time of training, of inference, and memory kept: {told}."
     )
-    return Picture("layers", figure, alt)
+    return NamedFigure("layers", figure, alt)
 
 
 def _draw(panel: Any, rows: Sequence[dict[str, Any]], methods: Sequence[str], measure: str) -> None:

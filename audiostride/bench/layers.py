@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiostride.analysis.plots import save
+from audiostride.analysis.figures import save_figures
 from audiostride.bench.figure import cost_picture
 from audiostride.bench.settings import LayerBench, LayersBench
 from audiostride.layers import ConvDownsample, Window, freeze_
@@ -101,7 +101,7 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
         for smoothness in settings.smoothness:
             rows += _compare(settings, precision, smoothness)
     if settings.plot is not None:
-        save([cost_picture(rows)], Path(settings.plot))
+        save_figures([cost_picture(rows)], Path(settings.plot))
     return rows
 
 

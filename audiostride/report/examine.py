@@ -1,4 +1,4 @@
-"""What a report tells of a run, as numbers: accuracies, data, cost, settings; commands that lead there."""
+"""The numbers in a report about a run: accuracies, data, cost, settings; and the commands to repeat it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -28,37 +28,35 @@ from audiostride.training.evaluate import Evaluation, evaluation
 
 Rows = list[dict[str, Any]]
 
-# Windows at once in the measurement of speed, and how often each is measured.
+# Batch sizes, in windows, that speed is measured with, and the number of measurements of each.
 BATCHES, _ROUNDS = (1, 32), 5
-# The recipe whose settings are all defaults.
-_DEFAULTS = "speech_commands"
+# The recipe that commands begin with: all of its settings are the defaults.
+_DEFAULT_RECIPE = "speech_commands"
 
 
 @dataclass
-class Findings:
-    """What there is to tell of a run.
+class Examination:
+    """What a report says about a run.
 
     Attributes:
-        run: as it lies on disk.
-        title: what sets it apart from the other runs of the report.
-        step: at which its checkpoint was written.
-        ended: when its last checkpoint was written.
-        tested: what a test has found, or None where it cannot be tested.
-        accuracies: a row per task that was tested, see `accuracies`.
-        tasks, corpora: see `data_tables`; empty where a corpus cannot be read.
-        strides: see `stride_table`.
-        parameters: of frontend, trunk and heads.
-        mega_macs: multiply-accumulates of the trunk for one window, in millions.
-        milliseconds: of computing per second of sound, by how many windows are taken at once.
-        commands: that lead to the run and to this report of it.
-        notes: what someone who reads the numbers should know, a sentence each.
+        run: the run as read from its folder.
+        title: how its recipe differs from those of the other runs in the report.
+        step: training step of its checkpoint.
+        written: day on which its last checkpoint was written.
+        evaluation: result of the test, or None if the run cannot be tested.
+        accuracies: a row per tested task, see `accuracies`.
+        tasks: a row per task, see `data_tables`; empty if a corpus cannot be read.
+        corpora: a row per prepared corpus, see `data_tables`; empty if a corpus cannot be read.
+        milliseconds: computing time per second of sound, by batch size.
+        commands: commands that prepare, train and test the same run.
+        notes: sentences that readers of the numbers should know.
     """
 
     run: TrainedRun
     title: str
     step: int
-    ended: date
-    tested: Evaluation | None = None
+    written: date
+    evaluation: Evaluation | None = None
     accuracies: Rows = field(default_factory=list)
     tasks: Rows = field(default_factory=list)
     corpora: Rows = field(default_factory=list)
@@ -68,54 +66,59 @@ class Findings:
 
     @property
     def strides(self) -> Rows:
+        """A row per layer and axis, see `stride_table`."""
         return stride_table(self.run.classifier, self.run.recipe.data.frames)
 
     @property
     def parameters(self) -> int:
+        """Number of parameters of frontend, trunk and heads."""
         return sum(parameter.numel() for parameter in self.run.classifier.parameters())
 
     @property
     def mega_macs(self) -> float:
+        """Multiply-accumulates of the trunk for one window, in millions."""
         return summary(self.run.classifier.trunk, self.run.recipe.data.frames)[-1]["mega_macs"]
 
 
-def find(run: TrainedRun, title: str, split: str, checkpoint: str) -> Findings:
-    """Test a run and look at its data. What cannot be had is a note, the rest is there.
+def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examination:
+    """Test a run and describe its data. If a part is not available, a note says why.
 
     Args:
-        run: of a folder.
-        title: what sets it apart.
-        split: of the corpus, to test on.
+        run: a run that was read from a folder.
+        title: see `Examination`.
+        split: split of the corpora to test on, "test", "valid" or "train".
         checkpoint: "best" or "last".
     """
     folder = Path(run.name)
-    chosen = checkpoint_path(folder, checkpoint)
-    last = last_checkpoint(folder)
-    written = (last if last.is_file() else chosen).stat().st_mtime
-    found = Findings(run, title, read_checkpoint(chosen)["global_step"], date.fromtimestamp(written))
+    chosen, last = checkpoint_path(folder, checkpoint), last_checkpoint(folder)
+    written = date.fromtimestamp((last if last.is_file() else chosen).stat().st_mtime)
+    examined = Examination(run, title, read_checkpoint(chosen)["global_step"], written)
     stores: Sequence[Store] = ()
     try:
         data = WindowsModule(run.recipe.data, run.recipe.training, labels=run.classifier.labels)
         stores = data.stores
-        found.tasks, found.corpora = data_tables(data)
-        found.notes += [f"{store.folder}: {note}" for store in stores for note in store.card["notes"]]
-        found.tested = evaluation(folder, split, checkpoint)
-        found.accuracies = accuracies(found.tested)
+        examined.tasks, examined.corpora = data_tables(data)
+        examined.notes += [f"{store.folder}: {note}" for store in stores for note in store.card["notes"]]
+        examined.evaluation = evaluation(folder, split, checkpoint)
+        examined.accuracies = accuracies(examined.evaluation)
     except (UserError, OSError) as error:
-        found.notes.append(f"{run.name} cannot be tested: {error}")
-    tested = {row["task"] for row in found.accuracies}
-    for task in found.run.classifier.labels if tested else ():
-        if task not in tested:
-            found.notes.append(f"{run.name} is not tested on {task}: there are no {split} recordings of it")
-    found.commands = commands(run, stores, split, checkpoint)
-    return found
+        examined.notes.append(f"{run.name} cannot be tested: {error}")
+    else:
+        untested = run.classifier.labels.keys() - {row["task"] for row in examined.accuracies}
+        examined.notes += [
+            f"{run.name} is not tested on {task}: there are no {split} recordings of it"
+            for task in run.classifier.labels
+            if task in untested
+        ]
+    examined.commands = commands(run, stores, split, checkpoint)
+    return examined
 
 
-def accuracies(tested: Evaluation) -> Rows:
+def accuracies(evaluation: Evaluation) -> Rows:
     """Return the rows of an evaluation with low_percent and high_percent, see `interval`."""
     rows = []
-    for row in tested.rows:
-        labels, predictions = tested.outcomes[row["task"]].T
+    for row in evaluation.rows:
+        labels, predictions = evaluation.outcomes[row["task"]].T
         low, high = interval(int((labels == predictions).sum()), len(labels))
         rows.append(row | {"low_percent": 100 * low, "high_percent": 100 * high})
     return rows
@@ -136,11 +139,11 @@ def interval(correct: int, n: int) -> tuple[float, float]:
 
 
 def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
-    """Recordings per task and split, and the prepared corpora that they come from.
+    """Describe the recordings of each task, and the prepared corpora that they come from.
 
     Returns:
-        A row per task with labels (how many), train, valid, test (recordings of each) and splits (in the
-        words of the corpora); and a row per corpus.
+        A row per task with labels (their number), train, valid, test (numbers of recordings) and splits (the
+        names that the corpora give them); and a row per corpus.
     """
     tasks = [
         {
@@ -167,51 +170,51 @@ def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
 
 
 def settings_tables(recipe: Recipe) -> tuple[Rows, Rows]:
-    """The settings that differ from the paper's, with both values; and all of them."""
+    """Return a row per setting that differs from the paper's, with both values, and a row per setting."""
     different = [
-        {"setting": name, "here": as_text(now), "in_the_paper": as_text(paper)}
-        for name, (paper, now) in changed(Recipe(), recipe).items()
+        {"setting": name, "here": setting_text(here), "in_the_paper": setting_text(paper)}
+        for name, (paper, here) in changed(Recipe(), recipe).items()
     ]
-    return different, [{"setting": name, "value": as_text(value)} for name, value in flat(recipe).items()]
+    every = [{"setting": name, "value": setting_text(value)} for name, value in flat(recipe).items()]
+    return different, every
 
 
-def as_text(value: Any) -> str:
-    """A setting as it is written on the command line; none is a dash."""
+def setting_text(value: Any) -> str:
+    """Return a setting as it is written on the command line, or a dash for None."""
     if value is None:
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def measure(found: Sequence[Findings]) -> None:
-    """Fill in the milliseconds of computing per second of sound, of all runs in turns, on the CPU."""
-    work = {
-        (number, batch): _call(one.run.classifier, batch, one.run.recipe.data.window_s)
-        for number, one in enumerate(found)
+def measure_speed(examined: Sequence[Examination]) -> None:
+    """Measure all runs in turns on the CPU, and set their `milliseconds`."""
+    functions = {
+        (number, batch): _inference(one.run.classifier, batch, one.run.recipe.data.window_s)
+        for number, one in enumerate(examined)
         for batch in BATCHES
     }
-    for (number, batch), taken in in_turns(work, _ROUNDS).items():
-        one = found[number]
-        one.milliseconds[batch] = taken / (batch * one.run.recipe.data.window_s)
+    for (number, batch), milliseconds in in_turns(functions, _ROUNDS).items():
+        one = examined[number]
+        one.milliseconds[batch] = milliseconds / (batch * one.run.recipe.data.window_s)
 
 
-def _call(classifier: Classifier, batch: int, window_s: float) -> Callable[[], Any]:
+def _inference(classifier: Classifier, batch: int, window_s: float) -> Callable[[], Any]:
     waveforms = torch.rand(batch, round(window_s * classifier.sample_rate)) - 0.5
     return torch.inference_mode()(lambda: classifier(waveforms))
 
 
 def commands(run: TrainedRun, stores: Sequence[Store], split: str, checkpoint: str) -> list[str]:
-    """What to type for the same corpora, run and numbers; a line that begins with # is a remark."""
-    chosen = asked(checkpoint=checkpoint)
+    """Return the commands that lead to the same corpora, run and numbers, or comments that begin with #."""
     return [
         *map(_prepare_command, stores),
-        command_line("train", _DEFAULTS, *options(run.recipe, Recipe()), f"--out={run.name}"),
-        command_line("test", run.name, *asked(split, checkpoint)),
-        command_line("strides", run.name, *chosen),
+        command_line("train", _DEFAULT_RECIPE, *options(run.recipe, Recipe()), f"--out={run.name}"),
+        command_line("test", run.name, *non_default_options(split, checkpoint)),
+        command_line("strides", run.name, *non_default_options(checkpoint=checkpoint)),
     ]
 
 
-def asked(split: str = "test", checkpoint: str = "best") -> list[str]:
-    """The options of a split and a checkpoint, but for those that are the default."""
+def non_default_options(split: str = "test", checkpoint: str = "best") -> list[str]:
+    """Return the command-line options for a split and a checkpoint, without those that are the default."""
     given = [f"--split={split}", f"--checkpoint={checkpoint}"]
     return [option for option in given if option not in ("--split=test", "--checkpoint=best")]
 
@@ -220,7 +223,7 @@ def _prepare_command(store: Store) -> str:
     card = store.card
     dataset = DATASETS.get(card["corpus"])
     if not dataset or not dataset.archives:
-        return f"# {store.folder} holds sounds of {card['folder']}: audiostride prepare folder, or csv"
+        return f"# {store.folder} contains sounds of {card['folder']}: audiostride prepare folder, or csv"
     longest = [f"--longest={card['longest']:g}"] if card["longest"] != PrepareSettings.longest else []
-    chosen = [f"--split={card['split']}", *longest, f"--out={store.folder}"]
-    return command_line("prepare", card["corpus"], card["folder"], *chosen)
+    given = [f"--split={card['split']}", *longest, f"--out={store.folder}"]
+    return command_line("prepare", card["corpus"], card["folder"], *given)

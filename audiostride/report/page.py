@@ -1,4 +1,4 @@
-"""Runs as a page to read, to print and to pass on: one HTML file that needs nothing else."""
+"""The report: several runs as one HTML file that needs no other files."""
 
 import logging
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import audiostride
 from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.figures import BACKGROUND, INK
 from audiostride.analysis.groups import grouped
-from audiostride.analysis.plots import INK, PAPER
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.config.arguments import command_line
 from audiostride.config.recipe import differences, read_config
@@ -20,45 +20,51 @@ from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.report.examine import (
     BATCHES,
-    Findings,
+    Examination,
     Rows,
-    as_text,
-    asked,
-    find,
-    measure,
+    examine,
+    measure_speed,
+    non_default_options,
+    setting_text,
     settings_tables,
 )
-from audiostride.report.images import confusions, of_all, of_one
+from audiostride.report.images import comparison_images, confusion_images, run_images
 from audiostride.tables import Spread, cell
 
 logger = logging.getLogger(__name__)
 
-# Of the columns of `grouped`, what there is room for.
+# The columns of `grouped` that fit into the table of the comparison.
 _COMPARED = ("group", "runs", "layer", "stride", "effective_stride", "pass_band", "stop_band", "unit")
 
 
 class Group(NamedTuple):
-    """Runs of the same recipe, and their accuracy in percent on each task that several were tested on."""
+    """The runs of one recipe.
+
+    Attributes:
+        title: how the recipe differs from the others.
+        members: its runs.
+        means: accuracy in percent by task, for tasks that at least two of the runs were tested on.
+    """
 
     title: str
-    members: list[Findings]
+    members: list[Examination]
     means: dict[str, Spread]
 
 
 def write_report(names: Sequence[str], out: Path, split: str = "test", checkpoint: str = "best") -> list[str]:
-    """Write a page on runs. What is missing of them is told there and on standard error; the rest is shown.
+    """Test runs and write a page about them. If a part of a run is missing, the page and a warning say so.
 
     Args:
         names: folders of runs.
-        out: the file; one that is there is replaced, and its folder made.
-        split: "test", "valid" or "train" of the corpora, to test on.
-        checkpoint: of the runs, "best" or "last".
+        out: the HTML file. It is replaced if it exists, and its folder is made if it does not exist.
+        split: split of the corpora to test on, "test", "valid" or "train".
+        checkpoint: checkpoint of the runs, "best" or "last".
 
     Returns:
         The names of the runs on the page.
 
     Raises:
-        UserError: where no run can be read, or `out` is a folder.
+        UserError: if no run can be read, or `out` is a folder.
     """
     if out.is_dir():
         raise UserError(f"--out is the folder {out}: give the name of a file, as in {out / 'report.html'}")
@@ -66,24 +72,24 @@ def write_report(names: Sequence[str], out: Path, split: str = "test", checkpoin
     out.parent.mkdir(parents=True, exist_ok=True)
     for note in notes:
         logger.warning(note)
-    found = []
+    examined = []
     for number, (run, title) in enumerate(zip(runs, titles(runs), strict=True), 1):
         logger.info(f"[{number}/{len(runs)}] {run.name}: testing on the {split} split")
-        found.append(find(run, title, split, checkpoint))
-        for note in found[-1].notes:
+        examined.append(examine(run, title, split, checkpoint))
+        for note in examined[-1].notes:
             logger.warning(note)
     logger.info("measuring speed")
-    measure(found)
+    measure_speed(examined)
     logger.info("drawing")
-    again = command_line("report", *names, *asked(split, checkpoint), f"--out={out}")
+    command = command_line("report", *names, *non_default_options(split, checkpoint), f"--out={out}")
     with replace_when_complete(out) as new:
-        # A path may hold bytes that are no text.
-        new.write_text(page(found, notes, split, checkpoint, again), encoding="utf-8", errors="replace")
+        # The name of a file need not be valid Unicode.
+        new.write_text(page(examined, notes, split, checkpoint, command), encoding="utf-8", errors="replace")
     return [run.name for run in runs]
 
 
 def _open(names: Sequence[str], checkpoint: str) -> tuple[list[TrainedRun], list[str]]:
-    """What can be read of several run folders; `open_runs` would take bare checkpoints as well."""
+    """Read all run folders that can be read. Checkpoint files, which `open_runs` accepts, cannot be read."""
     readable, failures = [], []
     for name in dict.fromkeys(names):
         try:
@@ -101,15 +107,17 @@ def _open(names: Sequence[str], checkpoint: str) -> tuple[list[TrainedRun], list
     return runs, notes
 
 
-def page(found: Sequence[Findings], notes: Sequence[str], split: str, checkpoint: str, again: str) -> str:
-    """The HTML of a report.
+def page(
+    examined: Sequence[Examination], notes: Sequence[str], split: str, checkpoint: str, command: str
+) -> str:
+    """Return the HTML of a report.
 
     Args:
-        found: of each run.
-        notes: on all of them.
-        split: that they were tested on.
-        checkpoint: that was tested.
-        again: the command that makes the report.
+        examined: the runs.
+        notes: notes on all runs together.
+        split: split that the runs were tested on.
+        checkpoint: checkpoint that was tested.
+        command: command that makes this report.
     """
     environment = Environment(
         loader=PackageLoader("audiostride", "report"),
@@ -124,48 +132,48 @@ def page(found: Sequence[Findings], notes: Sequence[str], split: str, checkpoint
         torch_version=torch.__version__,
         threads=torch.get_num_threads(),
         made=date.today(),
-        dates=sorted({one.ended for one in found}),
-        tasks=list(dict.fromkeys(task for one in found for task in one.run.classifier.labels)),
-        notes=[*notes, *(note for one in found for note in one.notes)],
+        dates=sorted({one.written for one in examined}),
+        tasks=list(dict.fromkeys(task for one in examined for task in one.run.classifier.labels)),
+        notes=[*notes, *(note for one in examined for note in one.notes)],
         split=split,
         checkpoint=checkpoint,
         batches=BATCHES,
-        comparison=_comparison(found) if len(found) > 1 else None,
-        sections=[_section(one, alone=len(found) == 1) for one in found],
-        again=again,
-        paper=PAPER,
+        comparison=_comparison(examined) if len(examined) > 1 else None,
+        sections=[_section(one, alone=len(examined) == 1) for one in examined],
+        command=command,
+        background=BACKGROUND,
         ink=INK,
     )
 
 
-def _comparison(found: Sequence[Findings]) -> dict[str, Any]:
-    """What the page has of all runs together."""
-    frames = found[0].run.recipe.data.frames
-    tables = [(one.title, stride_table(one.run.classifier, frames)) for one in found]
-    rows = [row for one in found for row in one.accuracies]
+def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
+    """Return the content of the section that compares all runs."""
+    frames = examined[0].run.recipe.data.frames
+    tables = [(one.title, stride_table(one.run.classifier, frames)) for one in examined]
+    rows = [row for one in examined for row in one.accuracies]
     return {
-        "groups": groups(found),
+        "groups": group_by_recipe(examined),
         "recordings": {
             task: sorted({row["recordings"] for row in rows if row["task"] == task})
-            for one in found
+            for one in examined
             for task in one.run.classifier.labels
         },
-        "differing": _differing(found),
-        "images": of_all(found, frames),
-        "window_s": found[0].run.recipe.data.window_s,
+        "differing": _different_settings(examined),
+        "images": comparison_images(examined, frames),
+        "window_s": examined[0].run.recipe.data.window_s,
         "strides": [
             {name: row[name] for name in row if name in _COMPARED} for row in _by_layer(grouped(tables))
         ],
     }
 
 
-def _section(one: Findings, alone: bool) -> dict[str, Any]:
-    """What the page has of one run."""
-    images = of_one(one, alone)
+def _section(one: Examination, alone: bool) -> dict[str, Any]:
+    """Return the content of the section about one run."""
+    images = run_images(one, alone)
     different, settings = settings_tables(one.run.recipe)
     return {
-        "found": one,
-        "confusions": confusions(one.tested) if one.tested else [],
+        "examined": one,
+        "confusions": confusion_images(one.evaluation) if one.evaluation else [],
         "curves": [image for image in images if image.name == "learning_curves"],
         "strides": _by_layer(one.strides),
         "images": [image for image in images if image.name != "learning_curves"],
@@ -174,21 +182,21 @@ def _section(one: Findings, alone: bool) -> dict[str, Any]:
     }
 
 
-def groups(found: Sequence[Findings]) -> list[Group]:
-    """Runs by what sets their recipes apart, in the order in which they came."""
-    result = []
-    for title in dict.fromkeys(one.title for one in found):
-        members = [one for one in found if one.title == title]
+def group_by_recipe(examined: Sequence[Examination]) -> list[Group]:
+    """Group runs by their titles, in order of first appearance."""
+    groups = []
+    for title in dict.fromkeys(one.title for one in examined):
+        members = [one for one in examined if one.title == title]
         accuracies: dict[str, list[float]] = {}
         for row in (row for one in members for row in one.accuracies):
             accuracies.setdefault(row["task"], []).append(row["accuracy_percent"])
         means = {task: Spread.of(values) for task, values in accuracies.items() if len(values) > 1}
-        result.append(Group(title, members, means))
-    return result
+        groups.append(Group(title, members, means))
+    return groups
 
 
 def _by_layer(rows: Rows) -> Rows:
-    """Layer and axis in one, to head a row."""
+    """Join layer and axis into one column, the head of each row."""
     return [
         {
             name: f"{value} {row['axis']}" if name == "layer" else value
@@ -199,11 +207,11 @@ def _by_layer(rows: Rows) -> Rows:
     ]
 
 
-def _differing(found: Sequence[Findings]) -> Rows:
-    """The settings in which the recipes differ: a row per run, or none where they are alike."""
-    different = differences([one.run.recipe for one in found])
+def _different_settings(examined: Sequence[Examination]) -> Rows:
+    """Return a row per run with the settings in which the recipes differ, or no rows if they are equal."""
+    different = differences([one.run.recipe for one in examined])
     return [
-        {"run": one.run.name} | {name: as_text(value) for name, value in own.items()}
-        for one, own in zip(found, different, strict=True)
-        if own
+        {"run": one.run.name} | {name: setting_text(value) for name, value in settings.items()}
+        for one, settings in zip(examined, different, strict=True)
+        if settings
     ]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from audiostride.analysis.plots import Picture, save, styled
+from audiostride.analysis.figures import NamedFigure, figure_style, save_figures
 from audiostride.errors import UserError
 from audiostride.studies.plan import Study
 from audiostride.studies.results import Rows
@@ -27,21 +27,21 @@ def draw(study: Study, tables: dict[str, Rows], folder: Path) -> list[Path]:
     """
     for table in study.tables:
         if table.show == "accuracy" and table.title in tables:
-            return save([accuracy_against_cost(tables[table.title])], folder)
+            return save_figures([accuracy_against_cost(tables[table.title])], folder)
     raise UserError(f"{study.file} has no accuracies to draw: leave --plot out, or add 'show: accuracy'")
 
 
-def accuracy_against_cost(rows: Rows, dark: bool = False) -> Picture:
+def accuracy_against_cost(rows: Rows, dark: bool = False) -> NamedFigure:
     """A point per row of a table of accuracies, with a standard deviation either way; a panel per cost.
 
     Args:
         rows: what sets each apart, task, accuracy_percent, mega_macs and perhaps training_ms, see
             `results.tables`.
-        dark: see `styled`.
+        dark: see `figure_style`.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     costs = [cost for cost in _COSTS if cost in rows[0]]
-    with styled(dark):
+    with figure_style(dark):
         figure = Figure(figsize=(7, 4.5 * len(costs)), layout="constrained")
         (panels,) = figure.subplots(len(costs), 1, squeeze=False).T
         for panel, cost in zip(panels, costs, strict=True):
@@ -58,7 +58,7 @@ def accuracy_against_cost(rows: Rows, dark: bool = False) -> Picture:
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     told = (f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs'])}" for row in rows)
     alt = f"Test accuracy against million multiply-accumulates for one window: {'; '.join(told)}."
-    return Picture("accuracy_against_cost", figure, alt)
+    return NamedFigure("accuracy_against_cost", figure, alt)
 
 
 def _draw(panel: Axes, rows: Rows, task: str, cost: str) -> None:

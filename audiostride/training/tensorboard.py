@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard.summary import hparams
 
 from audiostride.analysis.confusion import draw_confusion
-from audiostride.analysis.cutoffs import has_window, stride_table
-from audiostride.analysis.listen import draw, spectrograms
-from audiostride.analysis.plots import draw_windows, styled
+from audiostride.analysis.cutoffs import has_low_pass, stride_table
+from audiostride.analysis.figures import figure_style
+from audiostride.analysis.listen import draw_low_pass, spectrograms
+from audiostride.analysis.window_figure import draw_windows
 from audiostride.config.recipe import flat
 from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule
@@ -101,7 +102,7 @@ class Pictures(Callback):
             return
         assert isinstance(pl_module, ClassifierTraining)
         begun = time.monotonic()
-        with styled():
+        with figure_style():
             for name, figure in _figures(trainer, pl_module).items():
                 picture = _pixels(figure)
                 trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
@@ -112,11 +113,11 @@ class Pictures(Callback):
 def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
     figures = {}
     classifier = module.classifier
-    if has_window(classifier):
-        figures["windows"] = draw_windows(classifier, classifier.settings.strides, _frames(trainer))
+    if has_low_pass(classifier):
+        figures["windows"] = draw_windows(classifier, classifier.settings.strides, _frames(trainer)).figure
         figures["low_pass"] = _sample_through(classifier, trainer)
     for task, outcomes in module.outcomes.items():
-        figures[f"confusion/{task}"] = draw_confusion(outcomes, classifier.labels[task])
+        figures[f"confusion/{task}"] = draw_confusion(task, outcomes, classifier.labels[task]).figure
     return figures
 
 
@@ -138,7 +139,7 @@ def _sample_through(classifier: Classifier, trainer: Trainer) -> Figure:
         before, after = spectrograms(classifier, sound.to(next(classifier.parameters()).device), frames)
     finally:
         classifier.train(was)
-    return draw(classifier, before.cpu(), after.cpu(), frames).figure
+    return draw_low_pass(classifier, before.cpu(), after.cpu(), frames).figure
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiostride import Classifier, LogMel
-from audiostride.analysis.listen import draw, listen, rebuild, spectrograms
-from audiostride.analysis.plots import svg
+from audiostride.analysis.figures import svg
+from audiostride.analysis.listen import draw_low_pass, listen, rebuild, spectrograms
 from audiostride.analysis.trained import TrainedRun
 from audiostride.audio_file import read_sound
 from audiostride.cli import main
@@ -135,8 +135,8 @@ def test_axes_are_in_seconds_and_hertz() -> None:
     """The brightest row is the mel channel around the tone, and all are equally high."""
     model = classifier()
     before, after = spectrograms(model, torch.tensor(tone(1000.0), dtype=torch.float32))
-    picture = draw(model, before, after)
-    panels: Any = picture.figure.axes
+    drawn = draw_low_pass(model, before, after)
+    panels: Any = drawn.figure.axes
     panel, other = panels[:2]
     (mesh,) = panel.collections
     corners = mesh.get_coordinates()
@@ -151,8 +151,8 @@ def test_axes_are_in_seconds_and_hertz() -> None:
     np.testing.assert_allclose(heights, heights[0], rtol=1e-3)
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("Time (seconds)", "Hz")
     assert other.collections[0].get_clim() == mesh.get_clim()
-    assert "keeps all up to 25 Hz and 0.25 cycles/mel" in picture.alt
-    assert svg(picture.figure) == svg(picture.figure)
+    assert "keeps everything up to 25 Hz and 0.25 cycles/mel" in drawn.alt
+    assert svg(drawn.figure) == svg(drawn.figure)
 
 
 def test_files_are_told_apart_by_the_low_pass_alone(tmp_path: Path) -> None:

@@ -14,19 +14,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from audiostride import Classifier
-from audiostride.analysis.cutoffs import cutoffs
-from audiostride.analysis.plots import (
+from audiostride.analysis.cutoffs import cutoffs, gains
+from audiostride.analysis.figures import figure_style, save_figures, svg
+from audiostride.analysis.stride_figures import (
     SPEECH_HZ,
-    draw_windows,
-    first_layer_cutoffs,
-    gains,
-    pictures,
-    save,
-    styled,
-    svg,
-    trajectories,
+    draw_cutoffs,
+    draw_trajectories,
+    stride_figures,
 )
 from audiostride.analysis.trained import TrainedRun
+from audiostride.analysis.window_figure import draw_windows
 from audiostride.cli import main
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.layers import Window
@@ -59,7 +56,7 @@ def trained(
 
 
 def figures(runs: list[TrainedRun], names: list[str] | None = None) -> dict[str, Figure]:
-    return {picture.name: picture.figure for picture in pictures(runs, names)}
+    return {drawn.name: drawn.figure for drawn in stride_figures(runs, names)}
 
 
 def grid(figure: Figure, layers: int = 2) -> Any:
@@ -93,7 +90,7 @@ def test_curves_are_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -
     """At each layer's own rate: at the DFT bins of its input, up to its Nyquist frequency."""
     frames = 61
     as_it_is = classifier(**settings)
-    panels = grid(draw_windows(as_it_is, INITIAL, frames))
+    panels = grid(draw_windows(as_it_is, INITIAL, frames).figure)
     for line, model in enumerate((classifier(INITIAL, **settings), as_it_is)):
         sizes = model.trunk.sizes(frames, 64)
         for axis, layer in np.ndindex(panels.shape):
@@ -121,7 +118,7 @@ def test_a_network_without_a_low_pass_has_no_windows_to_draw() -> None:
 
 def test_trajectories_are_the_log_after_the_recipe_s_strides() -> None:
     run = trained(steps=(10, 20, 30))
-    drawn = trajectories([run], ["a"])
+    drawn = draw_trajectories([run], ["a"])
     assert drawn is not None
     panels = grid(drawn.figure)
     for axis, layer in np.ndindex(panels.shape):
@@ -132,7 +129,7 @@ def test_trajectories_are_the_log_after_the_recipe_s_strides() -> None:
 
 
 def test_runs_of_a_group_look_alike_and_groups_do_not() -> None:
-    drawn = trajectories([trained(), trained(steps=(40,)), trained()], ["one", "one", "other"])
+    drawn = draw_trajectories([trained(), trained(steps=(40,)), trained()], ["one", "one", "other"])
     assert drawn is not None
     first, second, other = drawn.figure.axes[0].lines
     assert first.get_color() == second.get_color() != other.get_color()
@@ -169,7 +166,7 @@ def test_a_run_without_a_log_has_no_trajectory() -> None:
 def test_cut_offs_are_mean_and_deviation_beside_the_line_of_speech() -> None:
     strides = (1.6, 1.8, 2.0)
     runs = [trained(((stride, 2.0),), ((2, 2),), smoothness=1.0) for stride in strides]
-    drawn = first_layer_cutoffs(runs, ["a"] * 3)
+    drawn = draw_cutoffs(runs, ["a"] * 3)
     assert drawn is not None
     panel: Any = drawn.figure.axes[0]
     edges = [50 / stride for stride in strides]
@@ -187,7 +184,7 @@ def test_cut_offs_are_mean_and_deviation_beside_the_line_of_speech() -> None:
 
 
 def test_an_edge_above_the_nyquist_frequency_is_not_drawn() -> None:
-    drawn = first_layer_cutoffs([trained(((1.0, 2.0),), ((2, 2),))], ["a"])
+    drawn = draw_cutoffs([trained(((1.0, 2.0),), ((2, 2),))], ["a"])
     assert drawn is not None
     time, frequency = drawn.figure.axes
     assert (len(time.lines), len(frequency.lines)) == (2, 2)  # marker and line of speech; marker and edge
@@ -215,8 +212,11 @@ def test_downsampling_is_that_of_the_maps() -> None:
 
 def test_files_are_the_same_every_time(tmp_path: Path) -> None:
     run = trained(TRAINED[:1], INITIAL[:1])
-    drawn = pictures([run])[:2]
-    first, again = save(drawn, tmp_path / "a"), save(pictures([run])[:2], tmp_path / "b")
+    drawn = stride_figures([run])[:2]
+    first, again = (
+        save_figures(drawn, tmp_path / "a"),
+        save_figures(stride_figures([run])[:2], tmp_path / "b"),
+    )
     assert [file.name for file in first] == [
         "trajectories.png", "trajectories.svg", "windows.png", "windows.svg",
     ]  # fmt: skip
@@ -227,7 +227,7 @@ def test_files_are_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_svg_needs_nothing_from_elsewhere() -> None:
-    document = ElementTree.fromstring(svg(pictures([trained(TRAINED[:1], INITIAL[:1])])[0].figure))
+    document = ElementTree.fromstring(svg(stride_figures([trained(TRAINED[:1], INITIAL[:1])])[0].figure))
     for element in document.iter():
         assert not element.tag.endswith("}text")  # nor a font
         for name, value in element.attrib.items():
@@ -237,15 +237,15 @@ def test_svg_needs_nothing_from_elsewhere() -> None:
 def test_the_dark_style_is_light_on_dark_and_stays_within(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for dark in (False, True):
-        for picture in pictures([trained()], dark=dark):
-            label = picture.figure.axes[0].xaxis.label.get_color()
-            ink, paper = (sum(to_rgb(colour)) / 3 for colour in (label, picture.figure.get_facecolor()))
+        for drawn in stride_figures([trained()], dark=dark):
+            label = drawn.figure.axes[0].xaxis.label.get_color()
+            ink, paper = (sum(to_rgb(colour)) / 3 for colour in (label, drawn.figure.get_facecolor()))
             assert ink - paper > 0.7 if dark else paper - ink > 0.7
     assert dict(matplotlib.rcParams) == before
 
 
 def test_many_groups_all_look_different() -> None:
-    with styled():
+    with figure_style():
         looks = [tuple(look.values()) for look in matplotlib.rcParams["axes.prop_cycle"]]
     assert len(set(looks)) == len(looks) >= 50
     names = [f"a recipe with a long name, number {number}" for number in range(20)]
@@ -262,7 +262,7 @@ def test_a_name_is_no_formula() -> None:
 
 
 def test_every_picture_is_told_in_a_sentence_with_numbers() -> None:
-    told = {picture.name: picture.alt for picture in pictures([trained(smoothness=1.0)])}
+    told = {drawn.name: drawn.alt for drawn in stride_figures([trained(smoothness=1.0)])}
     assert told["trajectories"].endswith("the first layer's (time × frequency) end at 1.6 × 1.9.")
     assert "1 up to 31.25 Hz of modulation and 0.2632 cycles per mel channel" in told["windows"]
     assert told["stride_plane"].endswith("the first layer's are 1.6 × 1.9.")

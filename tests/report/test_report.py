@@ -27,7 +27,7 @@ from helpers.tiny_run import metrics, tiny
 
 from audiostride import load
 from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.plots import PAPER
+from audiostride.analysis.figures import BACKGROUND
 from audiostride.analysis.summary import summary
 from audiostride.analysis.trained import open_run
 from audiostride.cli import main
@@ -40,7 +40,8 @@ from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 from audiostride.report import examine as findings
 from audiostride.report.examine import interval
-from audiostride.report.images import group_names, learning_curves
+from audiostride.report.images import group_names
+from audiostride.report.learning_curves import draw_learning_curves
 from audiostride.report.page import write_report
 from audiostride.tables import cell
 from audiostride.training.evaluate import evaluate
@@ -188,7 +189,7 @@ def told(row: dict[str, Any], correct: int) -> str:
 
 def test_accuracies_are_those_of_test(runs: dict[str, Path], single: Page) -> None:
     (row,) = evaluate(runs["a0"])
-    (cells,) = single.table("Logits averaged")
+    (cells,) = single.table("Accuracy with its exact")
     assert cells["task"] == row["task"]
     assert cells["accuracy"] == told(row, round(row["accuracy_percent"] * row["recordings"] / 100))
     assert cells["macro F1"] == f"{row['macro_f1_percent']:.1f} %"
@@ -212,21 +213,21 @@ def test_strides_data_and_cost_are_told(runs: dict[str, Path], store: Store, sin
     assert f"Parameters {parameters:,}" in single.text
     assert f"{summary(classifier.trunk)[-1]['mega_macs']:.4g} million" in single.text
     # 64 milliseconds for a window of a second, and for 32.
-    assert "1 window at once 64 ms" in single.text
-    assert "32 windows at once 2 ms" in single.text
+    assert "batches of 1 window 64 ms" in single.text
+    assert "batches of 32 windows 2 ms" in single.text
     assert "with 1 thread of torch" in single.text
 
 
 def test_settings_are_those_that_differ_then_all(runs: dict[str, Path], single: Page) -> None:
     recipe = recipes.read_config(runs["a0"])
-    different = {row["setting"]: row for row in single.table("What differs")}
+    different = {row["setting"]: row for row in single.table("Settings that differ")}
     assert different.keys() == recipes.changed(Recipe(), recipe).keys()
     assert different["training.steps"] == {
         "setting": "training.steps",
         "here": "6",
         "in the paper": "1000000",
     }
-    assert {row["setting"] for row in single.table("Settings by")} == recipes.flat(recipe).keys()
+    assert {row["setting"] for row in single.table("All settings")} == recipes.flat(recipe).keys()
 
 
 def test_commands_lead_to_the_run_and_the_report(runs: dict[str, Path], store: Store, single: Page) -> None:
@@ -248,9 +249,9 @@ def test_commands_lead_to_the_run_and_the_report(runs: dict[str, Path], store: S
 
 
 def test_learning_curves_are_the_log(runs: dict[str, Path]) -> None:
-    picture = learning_curves([open_run(str(runs["a0"]))], ["a"], step=4)
-    assert picture is not None
-    panels: list[Any] = picture.figure.axes
+    drawn = draw_learning_curves([open_run(str(runs["a0"]))], ["a"], step=4)
+    assert drawn is not None
+    panels: list[Any] = drawn.figure.axes
     log = metrics(runs["a0"])
     for panel, metric, scale in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         valid, training, checkpoint = panel.lines
@@ -260,7 +261,7 @@ def test_learning_curves_are_the_log(runs: dict[str, Path]) -> None:
             assert list(line.get_ydata()) == values
         assert list(checkpoint.get_xdata()) == [4, 4]
     last = 100 * log[-1]["metrics"]["valid/accuracy/speech_commands"]
-    assert f"validation accuracy ends at {last:.1f} % (speech_commands)" in picture.alt
+    assert f"validation accuracy ends at {last:.1f} % (speech_commands)" in drawn.alt
 
 
 def test_several_runs_are_compared_by_recipe(runs: dict[str, Path], several: Page) -> None:
@@ -318,7 +319,7 @@ def test_pictures_are_drawn_for_light_and_for_dark_pages(single: Page) -> None:
         assert ElementTree.fromstring(drawn).tag.endswith("svg")
         background = re.search(r'"patch_1">.*?fill: (#\w{6})', drawn, re.DOTALL)
         assert background
-        assert background[1] == PAPER["dark" in image["class"]]
+        assert background[1] == BACKGROUND["dark" in image["class"]]
     # Learning curves, a confusion matrix, windows, trajectories, cut-offs, strides, downsampling.
     assert len(images) == 2 * 7
 
@@ -371,7 +372,7 @@ def test_text_stands_out_from_what_is_behind_it(single: Page) -> None:
     for block in blocks:
         colours = dict(re.findall(r"--(\w+): (#\w{6})", block))
         for text in ("ink", "muted", "mark"):
-            for behind in ("paper", "tint"):
+            for behind in ("background", "tint"):
                 light, dark = sorted((luminance(colours[name]) for name in (text, behind)), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, behind, colours)
 
@@ -399,7 +400,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     assert any(f"Confusion matrix of {ODD}" in image["alt"] for image in page.all("img"))
     (row,) = page.table("Recordings of each task")
     assert row["splits"].startswith(f"{ODD} train; ")
-    assert f"# {odd.folder} holds sounds of {source.resolve()}" in page.text
+    assert f"# {odd.folder} contains sounds of {source.resolve()}" in page.text
     assert f"--out={shlex.quote(str(run))}" in page.text
 
 
@@ -461,7 +462,9 @@ def test_a_run_that_cannot_be_tested_has_all_the_rest(
 ) -> None:
     page, _, made = bad
     (section,) = re.findall(
-        rf"<summary><h2>{re.escape(str(made['homeless']))}</h2>(.*?)<h3>The same", page.source, re.DOTALL
+        rf"<summary><h2>{re.escape(str(made['homeless']))}</h2>(.*?)<h3>Commands to repeat",
+        page.source,
+        re.DOTALL,
     )
     for heading in ("Accuracy", "Learning curves", "Strides and cut-offs", "Data", "Cost", "Settings"):
         assert f"<h3>{heading}</h3>" in section
@@ -490,7 +493,7 @@ def test_a_task_without_recordings_is_said_to_be_untested(
     assert f"note: {sentence}\n" in capsys.readouterr().err
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert sentence in page.text
-    (row,) = page.table("Logits averaged")
+    (row,) = page.table("Accuracy with its exact")
     assert (row["task"], row["split"]) == ("shape", "given valid")
     assert row["ROC AUC"] != "–"
     assert f"audiostride test {tmp_path / 'run'} --split=valid --checkpoint=last" in page.text
@@ -599,7 +602,7 @@ def test_a_browser_shows_all_of_it_on_phones_and_screens(look: str, several: Pag
     )
     (result,) = re.findall(r"<body>(\[.*?\])</body>", seen.stdout, re.DOTALL)
     assert "CONSOLE" not in seen.stderr
-    red, green, blue = bytes.fromhex(PAPER[look == "dark"][1:])
+    red, green, blue = bytes.fromhex(BACKGROUND[look == "dark"][1:])
     images = len(several.all("img")) // 2
     for width, frame in zip(WIDTHS, json.loads(result), strict=True):
         assert frame["broken"] == 0

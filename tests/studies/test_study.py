@@ -677,7 +677,7 @@ def test_titles_stand_above_the_tables(runs: Path) -> None:
     both = made(runs)
     assert show(both, "table").startswith("First\n\ndownsampling  ")
     assert "\n\nSecond\n\nseed  " in show(both, "table")
-    assert "\n\n**Second**\n\n| seed |" in show(both, "markdown")
+    assert "\n\n**Second**\n\n| seed   |" in show(both, "markdown")
     assert "\n\n% Second\n\\begin{tabular}" in show(both, "latex")
     assert [len(list(csv.reader(io.StringIO(table)))) for table in show(both, "csv").split("\n\n")] == [3, 3]
 
