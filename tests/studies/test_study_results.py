@@ -1,0 +1,210 @@
+"""Tables and figure of a study: tested runs, averages, notes on what is missing."""
+
+import csv
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.studies import NAMES, STUDY, made
+
+from audiostride import load
+from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.summary import summary
+from audiostride.cli import main
+from audiostride.config import recipe as recipes
+from audiostride.errors import UserError
+from audiostride.studies import plan
+from audiostride.studies.figure import accuracy_against_cost, draw
+from audiostride.studies.results import show
+from audiostride.tables import Spread
+from audiostride.training.evaluate import evaluate
+from audiostride.training.fit import train
+
+
+def keep(runs: Path, accuracies: dict[str, dict[str, float]]) -> None:
+    """Results of tests that were not made."""
+    for name, of_run in accuracies.items():
+        rows = [{"task": task, "accuracy_percent": accuracy} for task, accuracy in of_run.items()]
+        (runs / name / "test.json").write_text(json.dumps(rows))
+
+
+def test_accuracy_is_the_mean_over_seeds_and_tasks_have_rows(runs: Path) -> None:
+    values = np.random.default_rng(0).uniform(0, 100, (4, 2))
+    keep(runs, {name: {"a": float(a), "b": float(b)} for name, (a, b) in zip(NAMES, values, strict=True)})
+    (rows,) = json.loads(show(made(runs), "json")).values()
+    assert [(row["downsampling"], row["task"], row["runs"]) for row in rows] == [
+        ("strided", "a", 2),
+        ("strided", "b", 2),
+        ("diffstride", "a", 2),
+        ("diffstride", "b", 2),
+    ]
+    pairs = values.reshape(2, 2, 2).transpose(0, 2, 1).reshape(4, 2)  # method and task, seed
+    assert [row["accuracy_percent"] for row in rows] == pytest.approx(pairs.mean(1))
+    assert [row["accuracy_percent_deviation"] for row in rows] == pytest.approx(pairs.std(1, ddof=1))
+    for row, name in zip(rows[::2], ("strided", "diffstride"), strict=True):
+        macs = [summary(load(runs / f"{name}-{seed}").trunk)[-1]["mega_macs"] for seed in (0, 1)]
+        assert row["mega_macs"] == pytest.approx(np.mean(macs))
+
+
+def test_tables_average_over_the_axes_and_values_that_they_name(runs: Path) -> None:
+    (Path("s.yaml")).write_text(
+        STUDY
+        + """
+tables:
+  - {title: seeds, over: [model.downsampling]}
+  - {title: one, over: [], where: {training.seed: [1], model.downsampling: [strided]}}
+  - {title: all, over: [training.seed, model.downsampling]}
+  - {title: strides, show: strides, where: {model.downsampling: [diffstride]}, layers: [2], frames: 160}
+"""
+    )
+    keep(runs, {name: {"a": float(accuracy)} for name, accuracy in zip(NAMES, (10, 20, 40, 90), strict=True)})
+    got = json.loads(show(made(runs), "json"))
+    assert list(got) == ["seeds", "one", "all", "strides"]
+    assert [(row["seed"], row["accuracy_percent"]) for row in got["seeds"]] == [("0", 25), ("1", 55)]
+    assert [(row["downsampling"], row["seed"], row["accuracy_percent"]) for row in got["one"]] == [
+        ("strided", "1", 20)
+    ]
+    assert [(row["runs"], row["accuracy_percent"]) for row in got["all"]] == [(4, 40)]
+    (time, frequency) = got["strides"]
+    of_runs = [stride_table(load(runs / f"diffstride-{seed}"), 160)[2:] for seed in (0, 1)]
+    for row, of_axis in zip((time, frequency), zip(*of_runs, strict=True), strict=True):
+        assert (row["downsampling"], row["runs"], row["layer"]) == ("diffstride", 2, 2)
+        for column in ("stride", "pass_band", "pass_band_on_grid"):
+            assert row[column] == pytest.approx(np.mean([one[column] for one in of_axis]))
+        assert row["stride_deviation"] == pytest.approx(np.std([one["stride"] for one in of_axis], ddof=1))
+
+
+def test_runs_are_tested_once_and_again_when_they_have_changed(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("s.yaml").write_text(STUDY.replace(", diffstride", ""))
+    assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
+    first = capsys.readouterr().out
+    for name in NAMES[:2]:
+        (row,) = evaluate(runs / name)
+        (kept,) = json.loads((runs / name / "test.json").read_text())
+        assert kept == row | {"run": f"runs/s/{name}"}
+    keep(runs, {"strided-0": {"speech_commands": -100.0}})
+    assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
+    assert capsys.readouterr().out != first
+    os.utime(runs / "strided-0" / "test.json", (0, 0))  # older than its checkpoint
+    (runs / "strided-1" / "test.json").write_text("cut")
+    assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert out == first
+    assert err.splitlines() == ["testing strided-0", "testing strided-1"]
+
+
+def test_what_is_missing_unfinished_or_broken_is_noted_and_the_rest_shown(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(runs, {name: {"a": 50.0} for name in NAMES})
+    shutil.rmtree(runs / "strided-0")
+    recipe = recipes.read_config(runs / "strided-1")
+    recipe.trainer = {"max_epochs": 1}
+    shutil.rmtree(runs / "strided-1")
+    train(recipe, runs / "strided-1")
+    (runs / "diffstride-0" / "checkpoints" / "last.ckpt").write_text("cut")
+    capsys.readouterr()
+    assert main(["study", "s.yaml", "--summary", "--format", "csv"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert (row["downsampling"], row["runs"], row["accuracy_percent"]) == ("diffstride", "1", "50.0")
+    assert row["accuracy_percent_deviation"] == ""
+    assert err.splitlines() == [
+        "note: strided-1 is at step 1 of 2; left out",
+        "note: runs/s/diffstride-0/checkpoints/last.ckpt is not a checkpoint of audiostride, or a damaged "
+        "one; left out",
+        "note: left out, as there is nothing of them yet: strided-0",
+    ]
+
+
+def test_a_run_that_cannot_be_tested_is_noted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(runs, {name: {"a": 50.0} for name in NAMES[1:]})
+    (runs / "strided-0" / "checkpoints" / "best.ckpt").unlink()
+    assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["runs"] for row in json.loads(out)["Accuracy"]] == [1, 2]
+    assert err.startswith(
+        "note: the run runs/s/strided-0 has no checkpoint (checkpoints/best.ckpt is missing)"
+    )
+
+
+def test_titles_stand_above_the_tables(runs: Path) -> None:
+    Path("s.yaml").write_text(STUDY + "tables: [{title: First}, {title: Second, over: [model.downsampling]}]")
+    keep(runs, {name: {"a": 50.0} for name in NAMES})
+    both = made(runs)
+    assert show(both, "table").startswith("First\n\ndownsampling  ")
+    assert "\n\nSecond\n\nseed  " in show(both, "table")
+    assert "\n\n**Second**\n\n| seed   |" in show(both, "markdown")
+    assert "\n\n% Second\n\\begin{tabular}" in show(both, "latex")
+    assert [len(list(csv.reader(io.StringIO(table)))) for table in show(both, "csv").split("\n\n")] == [3, 3]
+
+
+def test_an_axis_with_the_name_of_a_column_is_told(runs: Path) -> None:
+    Path("s.yaml").write_text(
+        "recipe: tiny.yaml\ngrid: {task: {strided: {model.downsampling: strided}}, training.seed: [0, 1]}"
+    )
+    keep(runs, {name: {"a": 50.0} for name in NAMES[:2]})
+    with pytest.raises(UserError, match="the axis task has the name of a column of results: rename it"):
+        made(runs)
+
+
+def test_networks_are_measured_on_demand_and_drawn_against_their_time(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(runs, {name: {"a": 10.0 * n} for n, name in enumerate(NAMES, 1)})
+    before = (runs / NAMES[0] / "checkpoints" / "best.ckpt").read_bytes()
+    assert main(["study", "s.yaml", "--summary", "--time", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    rows = json.loads(out)["Accuracy"]
+    for row in rows:
+        assert row["training_ms"] > row["inference_ms"] > 0
+        assert row["training_ms_deviation"] is not None
+    assert "measuring 4 networks" in err
+    assert (runs / NAMES[0] / "checkpoints" / "best.ckpt").read_bytes() == before
+    spreads = [
+        {"method": "x", "task": "a"}
+        | {name: Spread(row[name], 0.0) for name in ("accuracy_percent", "mega_macs", "training_ms")}
+        for row in rows
+    ]
+    times = accuracy_against_cost(spreads).figure.axes[1]
+    assert times.get_xlabel() == "milliseconds of a training step, 32 windows"
+    (drawn,) = times.containers
+    assert sorted(drawn[0].get_xdata()) == sorted(row["training_ms"] for row in rows)
+
+
+def test_accuracy_is_drawn_against_cost(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(runs, {name: {"a": 10.0 * n, "b": 50.0} for n, name in enumerate(NAMES, 1)})
+    assert main(["study", "s.yaml", "--summary", "--plot", "pictures"]) == 0
+    assert sorted(path.name for path in Path("pictures").iterdir()) == [
+        "accuracy_against_cost.png",
+        "accuracy_against_cost.svg",
+    ]
+    picture = accuracy_against_cost(made(runs)["Accuracy"])
+    assert "strided a 15 ± 7.1 % at" in picture.alt
+    (panel,) = picture.figure.axes
+    points = [tuple(container[0].get_ydata()) for container in panel.containers]
+    assert points == [(15, 35), (50, 50)]  # per task: of strided convolution, of DiffStride
+    assert [text.get_text() for text in panel.texts] == ["strided", "diffstride"] * 2
+
+
+def test_a_study_without_accuracies_has_nothing_to_draw(runs: Path) -> None:
+    Path("s.yaml").write_text(STUDY + "tables: [{show: strides}]")
+    with pytest.raises(
+        UserError, match=r"s\.yaml has no accuracies to draw: leave --plot out, or add 'show: "
+    ):
+        draw(plan.read(Path("s.yaml")), made(runs), Path("pictures"))
+
+
+def test_circumstances_of_a_finished_run_may_differ(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(runs, {name: {"a": 50.0} for name in NAMES})
+    options = ("--trainer.devices", "1", "--data.workers", "1")
+    assert main(["study", "s.yaml", "--summary", "--format", "json", *options]) == 0
+    out, err = capsys.readouterr()
+    assert [row["runs"] for row in json.loads(out)["Accuracy"]] == [2, 2]
+    assert err == ""

@@ -1,0 +1,145 @@
+"""Training the runs of a study: what is done, resumed, failed, interrupted, or locked."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from helpers.studies import NAMES
+from helpers.tiny_run import assert_same, weights
+
+from audiostride.cli import main
+from audiostride.config import recipe as recipes
+from audiostride.config import yaml
+from audiostride.studies import plan
+from audiostride.studies.train_all import steps_done
+from audiostride.training.fit import train
+from audiostride.training.lightning_module import ClassifierTraining
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Someone presses Ctrl-C at the second step of whatever is trained."""
+    handler, step = signal.getsignal(signal.SIGINT), ClassifierTraining.training_step
+
+    def interrupt(self: ClassifierTraining, *args: Any) -> Any:
+        if self.global_step == 1:
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    monkeypatch.setattr(ClassifierTraining, "training_step", interrupt)
+    yield
+    signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a command has said of the runs, without the progress of their training."""
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith(("[", "note", "audio"))]
+
+
+def test_a_run_of_a_study_is_the_run_that_train_makes(runs: Path) -> None:
+    recipe = recipes.build(recipes.read(Path("tiny.yaml")), Path("tiny.yaml"))
+    recipe.training.seed = 1
+    train(recipe, Path("alone"))
+    assert_same(weights(Path("alone")), weights(runs / "diffstride-1"))
+    assert Path("alone/config.yaml").read_bytes() == (runs / "diffstride-1" / "config.yaml").read_bytes()
+    assert {path.name for path in runs.iterdir()} == set(NAMES)  # no lock is left
+
+
+def test_what_is_done_is_left_alone_and_what_is_missing_trained(
+    runs: Path, once: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(runs / "strided-1")
+    before = (runs / "strided-0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert main(["study", "s.yaml"]) == 0
+    lines = told(capsys)
+    assert lines == [
+        "[1/4] strided-0: done already",
+        "[2/4] strided-1",
+        "[3/4] diffstride-0: done already",
+        "[4/4] diffstride-1: done already",
+    ]
+    assert (runs / "strided-0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+    assert_same(weights(runs / "strided-1"), weights(once / "strided-1"))
+
+
+def test_an_interruption_ends_the_study_and_the_same_command_goes_on(
+    home: Path, once: Path, interrupted: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    Path("s.yaml").write_text("recipe: tiny.yaml\ngrid: {model.downsampling: [strided, diffstride]}")
+    assert main(["study", "s.yaml"]) == 1
+    assert told(capsys) == [
+        "[1/2] strided",
+        "audiostride study: interrupted in strided: the same command goes on from there",
+    ]
+    assert [path.name for path in Path("runs/s").iterdir()] == ["strided"]
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    assert main(["study", "s.yaml"]) == 0
+    assert told(capsys) == ["[1/2] strided: goes on from step 1", "[2/2] diffstride"]
+    for name in ("strided", "diffstride"):
+        assert_same(weights(Path("runs/s") / name), weights(once / f"{name}-0"))
+
+
+def test_a_done_run_of_another_recipe_is_told_and_the_others_still_run(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = runs / "strided-0" / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size: 6", "batch_size: 7"))
+    shutil.rmtree(runs / "strided-1")
+    assert main(["study", "s.yaml"]) == 1
+    lines = told(capsys)
+    assert lines[0] == (
+        "[1/4] strided-0: failed: runs/s/strided-0 was trained with training.batch_size 7, not 6: move it "
+        "away, or choose another folder with --out"
+    )
+    assert lines[-1] == (
+        "audiostride study: 1 of 4 runs failed, as told above: the same command tries them again"
+    )
+    assert (runs / "strided-1" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_setting_that_is_newer_than_a_run_makes_no_difference(runs: Path) -> None:
+    config = runs / "strided-0" / "config.yaml"
+    settings = yaml.load(config.read_text())
+    del settings["model"]["multiple"], settings["augmentation"]
+    config.write_text(yaml.dump(settings))
+    run = plan.expand(plan.read(Path("s.yaml")), runs, recipes.build)[0]
+    assert steps_done(run) == run.steps == 2
+
+
+def test_a_run_that_diverges_or_is_damaged_does_not_keep_the_others(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("s.yaml").write_text("recipe: tiny.yaml\ngrid: {training.learning_rate: [1e30, 1e-3, 1e-4]}")
+    damaged = Path("runs/s/0.0001/checkpoints")
+    damaged.mkdir(parents=True)
+    (damaged / "last.ckpt").write_text("cut")
+    assert main(["study", "s.yaml"]) == 1
+    lines = told(capsys)
+    assert lines[1].startswith("[1/3] 1e+30: failed: training diverged before step")
+    assert lines[2] == "[2/3] 0.001"
+    assert lines[3].startswith("[3/3] 0.0001: failed: ")
+    assert lines[3].endswith("last.ckpt is not a checkpoint of audiostride, or a damaged one")
+    assert lines[4].startswith("audiostride study: 2 of 3 runs failed")
+    assert Path("runs/s/0.001/checkpoints/last.ckpt").is_file()
+
+
+def test_a_run_that_another_process_is_on_is_left_to_it(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(runs / "strided-0")
+    with FileLock(runs / ".strided-0.lock"):
+        assert main(["study", "s.yaml"]) == 0
+        assert told(capsys)[:2] == [
+            "[1/4] strided-0: left to another process",
+            "[2/4] strided-1: done already",
+        ]
+        assert not (runs / "strided-0").exists()
+        assert main(["study", "s.yaml", "--print"]) == 0
+        assert capsys.readouterr() == ("", "note: another process is on strided-0; left out\n")
+    assert main(["study", "s.yaml"]) == 0  # the lock of a process that was killed holds nobody up
+    assert (runs / "strided-0" / "checkpoints" / "last.ckpt").is_file()
