@@ -1,7 +1,8 @@
-"""Timing several things side by side, and what is timed most: a training step, and inference."""
+"""Timing of several functions in turns, and what is timed most: a training step, and inference."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from statistics import median
 from typing import Any, TypeVar
 
@@ -12,32 +13,52 @@ Name = TypeVar("Name")
 
 
 def in_turns(work: Mapping[Name, Callable[[], Any]], rounds: int, calls: int = 1) -> dict[Name, float]:
-    """Median milliseconds of a call of each, each in its turn; the first turn does not count.
+    """Time functions in turns, so that whatever else the machine does slows all of them alike.
 
     Args:
-        work: what to call.
-        rounds: turns that count.
-        calls: of each in one turn.
+        work: functions by name.
+        rounds: number of turns that count, ≥ 1. One more turn before them does not count.
+        calls: number of calls of each function per turn, ≥ 1.
+
+    Returns:
+        Median milliseconds per call, by name.
     """
     times: dict[Name, list[float]] = {name: [] for name in work}
     for _ in range(rounds + 1):
         for name, run in work.items():
-            begun = now()
+            begin = now()
             for _ in range(calls):
                 run()
-            times[name].append(1000 * (now() - begun) / calls)
-    return {name: median(taken[1:]) for name, taken in times.items()}
+            times[name].append(1000 * (now() - begin) / calls)
+    return {name: median(ms[1:]) for name, ms in times.items()}
 
 
 def now() -> float:
-    """Seconds, once the GPU has done all that it was given."""
+    """Return seconds of a monotonic clock, after the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use a single thread on the CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def training_step(network: Any, x: Tensor, precision: str = "float32") -> Callable[[], None]:
-    """A forward and a backward pass and a step of Adam, which hardly changes anything."""
+    """Return a function that runs forward and backward pass and a step of Adam.
+
+    Args:
+        network: the module to train. Its parameters hardly change: the learning rate is 1e-6.
+        x: the input.
+        precision: "float32", or "bf16" for autocast.
+    """
     optimizer = torch.optim.Adam(network.parameters(), 1e-6)
 
     def step() -> None:
@@ -51,7 +72,7 @@ def training_step(network: Any, x: Tensor, precision: str = "float32") -> Callab
 
 
 def inference(network: Any, x: Tensor, precision: str = "float32") -> Callable[[], None]:
-    """A forward pass without gradients."""
+    """Return a function that runs the forward pass without gradients; arguments as for `training_step`."""
 
     @torch.no_grad()
     def infer() -> None:
@@ -62,5 +83,5 @@ def inference(network: Any, x: Tensor, precision: str = "float32") -> Callable[[
 
 
 def autocast(x: Tensor, precision: str) -> torch.autocast:
-    """Of "bf16"; nothing for "float32"."""
+    """Return autocast to bfloat16 on the device of `x`, which does nothing unless `precision` is "bf16"."""
     return torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,7 +1,6 @@
 """Training windows per second: from prepared corpora, and from a WAV file opened for each window."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,7 @@ from audiostride.corpora.base import Corpus
 from audiostride.data.store import SAMPLE_RATE, Store
 from audiostride.data.windows import TrainingWindows, select
 from audiostride.prepare.prepare import prepare
-from audiostride.timing import in_turns
+from audiostride.timing import in_turns, one_thread
 
 _FILES, _COPY = "a WAV file per window", "memory copy"
 _WINDOW = SAMPLE_RATE  # samples: one second
@@ -54,7 +53,7 @@ def bench_windows(settings: WindowsBench) -> list[dict[str, Any]]:
         One row per source: windows per second, their ratio to that from files, and their ratio to that of
         copying as many samples from random places of the prepared corpus.
     """
-    with TemporaryDirectory() as folder, _one_thread():
+    with TemporaryDirectory() as folder, one_thread():
         times = in_turns(_batch_sources(settings, Path(folder)), settings.rounds, _CALLS)
     rates = {name: 1000 * settings.batch_size / ms for name, ms in times.items()}
     return [
@@ -66,16 +65,6 @@ def bench_windows(settings: WindowsBench) -> list[dict[str, Any]]:
         }
         for name, rate in rates.items()
     ]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _batch_sources(settings: WindowsBench, folder: Path) -> dict[str, Callable[[], Any]]:

@@ -1,9 +1,11 @@
-"""A study of four tiny runs, without a command line."""
+"""A study of four tiny runs, and its parts without a command line."""
 
 from pathlib import Path
 from typing import Any
 
 from audiostride.config import recipe as recipes
+from audiostride.config import yaml
+from audiostride.data.store import Store
 from audiostride.studies import plan
 from audiostride.studies.results import Rows, tables
 
@@ -26,13 +28,21 @@ grid:
 NAMES = ["strided-0", "strided-1", "diffstride-0", "diffstride-1"]
 
 
+def write_study(folder: Path, store: Store) -> Path:
+    """Create a folder with the study s.yaml and its recipe tiny.yaml on a prepared corpus."""
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(yaml.dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
+    (folder / "s.yaml").write_text(STUDY)
+    return folder
+
+
 def expand(study: str) -> list[plan.Run]:
-    """The runs of a study without a command line."""
+    """Return the runs of a study without a command line."""
     Path("x.yaml").write_text(study)
     return plan.expand(plan.read(Path("x.yaml")), Path("runs"), recipes.build)
 
 
-def made(runs: Path) -> dict[str, Rows]:
-    """The tables of the study, without a command line."""
+def study_tables(runs: Path) -> dict[str, Rows]:
+    """Return the tables of the study s.yaml without a command line."""
     study = plan.read(Path("s.yaml"))
     return tables(study, plan.expand(study, runs, recipes.build))

@@ -5,44 +5,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from helpers.studies import RECIPE, STUDY
+from helpers.studies import write_study
 
 from audiostride.cli import main
-from audiostride.config import yaml
 from audiostride.data.store import Store
+from audiostride.timing import one_thread
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these gain nothing from threads, which wait for one another on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(autouse=True)
+def single_thread() -> Iterator[None]:
+    """Threads do not speed up networks as small as these, and wait for one another on a busy machine."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture
 def home(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a recipe and a study, which is the current one."""
-    home = tmp_path / "home"
-    home.mkdir()
+    """The current folder, with the study s.yaml and its recipe."""
+    home = write_study(tmp_path / "home", store)
     monkeypatch.chdir(home)
-    (home / "tiny.yaml").write_text(yaml.dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
-    (home / "s.yaml").write_text(STUDY)
     return home
 
 
-@pytest.fixture(scope="module")
-def once(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All runs of the study, to be copied."""
-    folder = tmp_path_factory.mktemp("once")
-    (folder / "tiny.yaml").write_text(yaml.dump(RECIPE | {"data": {"corpus": str(store.folder)}}))
-    (folder / "s.yaml").write_text(STUDY)
-    assert main(["study", str(folder / "s.yaml"), "--out", str(folder / "runs")]) == 0
+@pytest.fixture(scope="session")
+def trained_runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all runs of the study, trained once. Tests copy it."""
+    folder = write_study(tmp_path_factory.mktemp("trained") / "study", store)
+    with one_thread():
+        assert main(["study", str(folder / "s.yaml"), "--out", str(folder / "runs")]) == 0
     return folder / "runs"
 
 
 @pytest.fixture
-def runs(once: Path, home: Path) -> Path:
-    return shutil.copytree(once, home / "runs" / "s")
+def runs(trained_runs: Path, home: Path) -> Path:
+    """A copy of the trained runs, where the study in `home` looks for them."""
+    return shutil.copytree(trained_runs, home / "runs" / "s")

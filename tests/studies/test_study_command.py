@@ -15,7 +15,7 @@ from audiostride.data.store import Store
 from audiostride.training.fit import train
 
 
-def test_options_lie_over_all_runs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_override_the_settings_of_all_runs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--training.steps", "3", "--data.corpus+", "b", "--trainer.precision", "bf16-mixed"]
     assert main(["study", "s.yaml", "--print", "--out", "o", *options]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -27,7 +27,7 @@ def test_options_lie_over_all_runs(home: Path, capsys: pytest.CaptureFixture[str
     assert not Path("o").exists()  # printing leaves nothing behind
 
 
-def test_another_recipe_takes_the_place_of_the_study_s(
+def test_recipe_option_replaces_the_recipe_of_the_study(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["study", "methods", "--recipe", "tiny.yaml", "--print"]) == 0
@@ -77,7 +77,7 @@ def test_another_recipe_takes_the_place_of_the_study_s(
         (("s.yaml", "--summary"), 1, "s.yaml has nothing to show yet: train it"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(
+def test_mistake_is_reported_before_anything_is_trained(
     arguments: tuple[str, ...], status: int, sentence: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["study", *arguments]) == status
@@ -87,7 +87,7 @@ def test_mistakes_are_told_before_anything_is_trained(
     assert not Path("runs").exists()
 
 
-def test_mistakes_do_not_wait_for_heavy_imports(home: Path) -> None:
+def test_mistakes_are_reported_without_heavy_imports(home: Path) -> None:
     Path("x.yaml").write_text("recipe: tiny.yaml\ngrid: {model.smoothness: [-1]}")
     code = (
         "import sys; from audiostride.cli import main\n"
@@ -99,7 +99,7 @@ def test_mistakes_do_not_wait_for_heavy_imports(home: Path) -> None:
     assert result.returncode == 0, result.stderr.splitlines()[-1]
 
 
-def test_a_printed_command_makes_the_run_that_the_study_would(
+def test_printed_command_trains_the_same_run_as_the_study(
     home: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Down to the bytes of its settings, through a shell, which finds a program that keeps its arguments."""
@@ -134,7 +134,7 @@ def test_a_printed_command_makes_the_run_that_the_study_would(
     assert_same(weights(commanded), weights(studied))
 
 
-def test_only_what_is_not_done_is_printed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_shows_only_runs_that_are_not_done(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = recipes.read_config(runs / "diffstride-0")
     recipe.trainer = {"max_epochs": 1}
     for name in ("strided-1", "diffstride-0"):

@@ -44,7 +44,7 @@ def test_every_combination_is_a_run_named_by_its_values(home: Path) -> None:
     assert runs[0].recipe.training.stride_learning_rate is None
 
 
-def test_the_grid_lies_over_the_settings_and_those_over_the_recipe(home: Path) -> None:
+def test_grid_overrides_settings_and_settings_override_the_recipe(home: Path) -> None:
     runs = expand(
         """
         recipe: tiny.yaml
@@ -57,7 +57,7 @@ def test_the_grid_lies_over_the_settings_and_those_over_the_recipe(home: Path) -
     assert {run.recipe.training.learning_rate for run in runs} == {3e-3}
 
 
-def test_a_value_takes_the_place_of_a_mapping(home: Path) -> None:
+def test_value_of_the_grid_replaces_a_mapping(home: Path) -> None:
     (run,) = expand(
         """
         recipe: tiny.yaml
@@ -78,7 +78,7 @@ def test_every_study_is_valid(file: Path) -> None:
         assert any(table.takes(run) for run in runs)
 
 
-def test_runs_of_the_study_of_cost_are_called_by_method_and_seed() -> None:
+def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
     study = plan.read(recipes.find("cost", "study"))
     runs = plan.expand(study, Path("runs"), recipes.build)
     methods = "strided spectral r4 r2 r1 relative inside4 inside1 j0.1 j1 j10".split()
@@ -202,7 +202,7 @@ def test_runs_of_the_study_of_cost_are_called_by_method_and_seed() -> None:
         ),
     ],
 )
-def test_bad_studies_are_told_in_a_sentence(study: str, sentence: str, home: Path) -> None:
+def test_bad_study_reports_a_clear_error(study: str, sentence: str, home: Path) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)) as error:
         expand(study)
     assert len(str(error.value).splitlines()) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.studies import NAMES, STUDY, made
+from helpers.studies import NAMES, STUDY, study_tables
 
 from audiostride import load
 from audiostride.analysis.cutoffs import stride_table
@@ -25,17 +25,19 @@ from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import train
 
 
-def keep(runs: Path, accuracies: dict[str, dict[str, float]]) -> None:
-    """Results of tests that were not made."""
-    for name, of_run in accuracies.items():
-        rows = [{"task": task, "accuracy_percent": accuracy} for task, accuracy in of_run.items()]
+def write_test_results(runs: Path, accuracies: dict[str, dict[str, float]]) -> None:
+    """Write test.json of each run, from accuracies by run and task, instead of testing."""
+    for name, by_task in accuracies.items():
+        rows = [{"task": task, "accuracy_percent": accuracy} for task, accuracy in by_task.items()]
         (runs / name / "test.json").write_text(json.dumps(rows))
 
 
-def test_accuracy_is_the_mean_over_seeds_and_tasks_have_rows(runs: Path) -> None:
+def test_accuracy_is_the_mean_over_seeds_with_a_row_per_task(runs: Path) -> None:
     values = np.random.default_rng(0).uniform(0, 100, (4, 2))
-    keep(runs, {name: {"a": float(a), "b": float(b)} for name, (a, b) in zip(NAMES, values, strict=True)})
-    (rows,) = json.loads(show(made(runs), "json")).values()
+    write_test_results(
+        runs, {name: {"a": float(a), "b": float(b)} for name, (a, b) in zip(NAMES, values, strict=True)}
+    )
+    (rows,) = json.loads(show(study_tables(runs), "json")).values()
     assert [(row["downsampling"], row["task"], row["runs"]) for row in rows] == [
         ("strided", "a", 2),
         ("strided", "b", 2),
@@ -61,8 +63,10 @@ tables:
   - {title: strides, show: strides, where: {model.downsampling: [diffstride]}, layers: [2], frames: 160}
 """
     )
-    keep(runs, {name: {"a": float(accuracy)} for name, accuracy in zip(NAMES, (10, 20, 40, 90), strict=True)})
-    got = json.loads(show(made(runs), "json"))
+    write_test_results(
+        runs, {name: {"a": float(accuracy)} for name, accuracy in zip(NAMES, (10, 20, 40, 90), strict=True)}
+    )
+    got = json.loads(show(study_tables(runs), "json"))
     assert list(got) == ["seeds", "one", "all", "strides"]
     assert [(row["seed"], row["accuracy_percent"]) for row in got["seeds"]] == [("0", 25), ("1", 55)]
     assert [(row["downsampling"], row["seed"], row["accuracy_percent"]) for row in got["one"]] == [
@@ -70,15 +74,15 @@ tables:
     ]
     assert [(row["runs"], row["accuracy_percent"]) for row in got["all"]] == [(4, 40)]
     (time, frequency) = got["strides"]
-    of_runs = [stride_table(load(runs / f"diffstride-{seed}"), 160)[2:] for seed in (0, 1)]
-    for row, of_axis in zip((time, frequency), zip(*of_runs, strict=True), strict=True):
+    by_run = [stride_table(load(runs / f"diffstride-{seed}"), 160)[2:] for seed in (0, 1)]
+    for row, by_seed in zip((time, frequency), zip(*by_run, strict=True), strict=True):
         assert (row["downsampling"], row["runs"], row["layer"]) == ("diffstride", 2, 2)
         for column in ("stride", "pass_band", "pass_band_on_grid"):
-            assert row[column] == pytest.approx(np.mean([one[column] for one in of_axis]))
-        assert row["stride_deviation"] == pytest.approx(np.std([one["stride"] for one in of_axis], ddof=1))
+            assert row[column] == pytest.approx(np.mean([one[column] for one in by_seed]))
+        assert row["stride_deviation"] == pytest.approx(np.std([one["stride"] for one in by_seed], ddof=1))
 
 
-def test_runs_are_tested_once_and_again_when_they_have_changed(
+def test_runs_are_tested_once_and_again_after_they_change(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("s.yaml").write_text(STUDY.replace(", diffstride", ""))
@@ -88,7 +92,7 @@ def test_runs_are_tested_once_and_again_when_they_have_changed(
         (row,) = evaluate(runs / name)
         (kept,) = json.loads((runs / name / "test.json").read_text())
         assert kept == row | {"run": f"runs/s/{name}"}
-    keep(runs, {"strided-0": {"speech_commands": -100.0}})
+    write_test_results(runs, {"strided-0": {"speech_commands": -100.0}})
     assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
     assert capsys.readouterr().out != first
     os.utime(runs / "strided-0" / "test.json", (0, 0))  # older than its checkpoint
@@ -99,10 +103,10 @@ def test_runs_are_tested_once_and_again_when_they_have_changed(
     assert err.splitlines() == ["testing strided-0", "testing strided-1"]
 
 
-def test_what_is_missing_unfinished_or_broken_is_noted_and_the_rest_shown(
+def test_missing_unfinished_and_broken_runs_are_noted_and_the_others_shown(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keep(runs, {name: {"a": 50.0} for name in NAMES})
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES})
     shutil.rmtree(runs / "strided-0")
     recipe = recipes.read_config(runs / "strided-1")
     recipe.trainer = {"max_epochs": 1}
@@ -123,8 +127,8 @@ def test_what_is_missing_unfinished_or_broken_is_noted_and_the_rest_shown(
     ]
 
 
-def test_a_run_that_cannot_be_tested_is_noted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keep(runs, {name: {"a": 50.0} for name in NAMES[1:]})
+def test_run_that_cannot_be_tested_is_noted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES[1:]})
     (runs / "strided-0" / "checkpoints" / "best.ckpt").unlink()
     assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
     out, err = capsys.readouterr()
@@ -134,10 +138,10 @@ def test_a_run_that_cannot_be_tested_is_noted(runs: Path, capsys: pytest.Capture
     )
 
 
-def test_titles_stand_above_the_tables(runs: Path) -> None:
+def test_titles_are_printed_above_the_tables(runs: Path) -> None:
     Path("s.yaml").write_text(STUDY + "tables: [{title: First}, {title: Second, over: [model.downsampling]}]")
-    keep(runs, {name: {"a": 50.0} for name in NAMES})
-    both = made(runs)
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES})
+    both = study_tables(runs)
     assert show(both, "table").startswith("First\n\ndownsampling  ")
     assert "\n\nSecond\n\nseed  " in show(both, "table")
     assert "\n\n**Second**\n\n| seed   |" in show(both, "markdown")
@@ -145,19 +149,19 @@ def test_titles_stand_above_the_tables(runs: Path) -> None:
     assert [len(list(csv.reader(io.StringIO(table)))) for table in show(both, "csv").split("\n\n")] == [3, 3]
 
 
-def test_an_axis_with_the_name_of_a_column_is_told(runs: Path) -> None:
+def test_axis_named_like_a_column_reports_a_clear_error(runs: Path) -> None:
     Path("s.yaml").write_text(
         "recipe: tiny.yaml\ngrid: {task: {strided: {model.downsampling: strided}}, training.seed: [0, 1]}"
     )
-    keep(runs, {name: {"a": 50.0} for name in NAMES[:2]})
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES[:2]})
     with pytest.raises(UserError, match="the axis task has the name of a column of results: rename it"):
-        made(runs)
+        study_tables(runs)
 
 
-def test_networks_are_measured_on_demand_and_drawn_against_their_time(
+def test_networks_are_timed_on_request_and_drawn_against_their_time(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keep(runs, {name: {"a": 10.0 * n} for n, name in enumerate(NAMES, 1)})
+    write_test_results(runs, {name: {"a": 10.0 * n} for n, name in enumerate(NAMES, 1)})
     before = (runs / NAMES[0] / "checkpoints" / "best.ckpt").read_bytes()
     assert main(["study", "s.yaml", "--summary", "--time", "--format", "json"]) == 0
     out, err = capsys.readouterr()
@@ -172,37 +176,39 @@ def test_networks_are_measured_on_demand_and_drawn_against_their_time(
         | {name: Spread(row[name], 0.0) for name in ("accuracy_percent", "mega_macs", "training_ms")}
         for row in rows
     ]
-    times = accuracy_against_cost(spreads).figure.axes[1]
-    assert times.get_xlabel() == "milliseconds of a training step, 32 windows"
-    (drawn,) = times.containers
+    time_panel = accuracy_against_cost(spreads).figure.axes[1]
+    assert time_panel.get_xlabel() == "milliseconds of a training step, 32 windows"
+    (drawn,) = time_panel.containers
     assert sorted(drawn[0].get_xdata()) == sorted(row["training_ms"] for row in rows)
 
 
 def test_accuracy_is_drawn_against_cost(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keep(runs, {name: {"a": 10.0 * n, "b": 50.0} for n, name in enumerate(NAMES, 1)})
-    assert main(["study", "s.yaml", "--summary", "--plot", "pictures"]) == 0
-    assert sorted(path.name for path in Path("pictures").iterdir()) == [
+    write_test_results(runs, {name: {"a": 10.0 * n, "b": 50.0} for n, name in enumerate(NAMES, 1)})
+    assert main(["study", "s.yaml", "--summary", "--plot", "figures"]) == 0
+    assert sorted(path.name for path in Path("figures").iterdir()) == [
         "accuracy_against_cost.png",
         "accuracy_against_cost.svg",
     ]
-    picture = accuracy_against_cost(made(runs)["Accuracy"])
-    assert "strided a 15 ± 7.1 % at" in picture.alt
-    (panel,) = picture.figure.axes
+    figure = accuracy_against_cost(study_tables(runs)["Accuracy"])
+    assert "strided a 15 ± 7.1 % at" in figure.alt
+    (panel,) = figure.figure.axes
     points = [tuple(container[0].get_ydata()) for container in panel.containers]
     assert points == [(15, 35), (50, 50)]  # per task: of strided convolution, of DiffStride
     assert [text.get_text() for text in panel.texts] == ["strided", "diffstride"] * 2
 
 
-def test_a_study_without_accuracies_has_nothing_to_draw(runs: Path) -> None:
+def test_plot_of_a_study_without_accuracies_reports_a_clear_error(runs: Path) -> None:
     Path("s.yaml").write_text(STUDY + "tables: [{show: strides}]")
     with pytest.raises(
         UserError, match=r"s\.yaml has no accuracies to draw: leave --plot out, or add 'show: "
     ):
-        draw(plan.read(Path("s.yaml")), made(runs), Path("pictures"))
+        draw(plan.read(Path("s.yaml")), study_tables(runs), Path("figures"))
 
 
-def test_circumstances_of_a_finished_run_may_differ(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keep(runs, {name: {"a": 50.0} for name in NAMES})
+def test_finished_run_may_differ_in_trainer_and_workers(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES})
     options = ("--trainer.devices", "1", "--data.workers", "1")
     assert main(["study", "s.yaml", "--summary", "--format", "json", *options]) == 0
     out, err = capsys.readouterr()

@@ -22,7 +22,7 @@ from audiostride.training.lightning_module import ClassifierTraining
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Someone presses Ctrl-C at the second step of whatever is trained."""
+    """Interrupt every training at its second step, as Ctrl-C does."""
     handler, step = signal.getsignal(signal.SIGINT), ClassifierTraining.training_step
 
     def interrupt(self: ClassifierTraining, *args: Any) -> Any:
@@ -35,12 +35,12 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What a command has said of the runs, without the progress of their training."""
+def messages(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what a command printed about its runs, without the progress of their training."""
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith(("[", "note", "audio"))]
 
 
-def test_a_run_of_a_study_is_the_run_that_train_makes(runs: Path) -> None:
+def test_run_of_a_study_equals_the_run_of_train(runs: Path) -> None:
     recipe = recipes.build(recipes.read(Path("tiny.yaml")), Path("tiny.yaml"))
     recipe.training.seed = 1
     train(recipe, Path("alone"))
@@ -49,13 +49,13 @@ def test_a_run_of_a_study_is_the_run_that_train_makes(runs: Path) -> None:
     assert {path.name for path in runs.iterdir()} == set(NAMES)  # no lock is left
 
 
-def test_what_is_done_is_left_alone_and_what_is_missing_trained(
-    runs: Path, once: Path, capsys: pytest.CaptureFixture[str]
+def test_finished_runs_are_kept_and_missing_ones_trained(
+    runs: Path, trained_runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(runs / "strided-1")
     before = (runs / "strided-0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert main(["study", "s.yaml"]) == 0
-    lines = told(capsys)
+    lines = messages(capsys)
     assert lines == [
         "[1/4] strided-0: done already",
         "[2/4] strided-1",
@@ -63,15 +63,15 @@ def test_what_is_done_is_left_alone_and_what_is_missing_trained(
         "[4/4] diffstride-1: done already",
     ]
     assert (runs / "strided-0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
-    assert_same(weights(runs / "strided-1"), weights(once / "strided-1"))
+    assert_same(weights(runs / "strided-1"), weights(trained_runs / "strided-1"))
 
 
-def test_an_interruption_ends_the_study_and_the_same_command_goes_on(
-    home: Path, once: Path, interrupted: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
+def test_interruption_ends_the_study_and_the_same_command_resumes_it(
+    home: Path, trained_runs: Path, interrupted: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     Path("s.yaml").write_text("recipe: tiny.yaml\ngrid: {model.downsampling: [strided, diffstride]}")
     assert main(["study", "s.yaml"]) == 1
-    assert told(capsys) == [
+    assert messages(capsys) == [
         "[1/2] strided",
         "audiostride study: interrupted in strided: the same command goes on from there",
     ]
@@ -79,19 +79,19 @@ def test_an_interruption_ends_the_study_and_the_same_command_goes_on(
     monkeypatch.undo()
     monkeypatch.chdir(home)
     assert main(["study", "s.yaml"]) == 0
-    assert told(capsys) == ["[1/2] strided: goes on from step 1", "[2/2] diffstride"]
+    assert messages(capsys) == ["[1/2] strided: goes on from step 1", "[2/2] diffstride"]
     for name in ("strided", "diffstride"):
-        assert_same(weights(Path("runs/s") / name), weights(once / f"{name}-0"))
+        assert_same(weights(Path("runs/s") / name), weights(trained_runs / f"{name}-0"))
 
 
-def test_a_done_run_of_another_recipe_is_told_and_the_others_still_run(
+def test_finished_run_of_another_recipe_fails_and_the_others_are_trained(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = runs / "strided-0" / "config.yaml"
     config.write_text(config.read_text().replace("batch_size: 6", "batch_size: 7"))
     shutil.rmtree(runs / "strided-1")
     assert main(["study", "s.yaml"]) == 1
-    lines = told(capsys)
+    lines = messages(capsys)
     assert lines[0] == (
         "[1/4] strided-0: failed: runs/s/strided-0 was trained with training.batch_size 7, not 6: move it "
         "away, or choose another folder with --out"
@@ -102,7 +102,7 @@ def test_a_done_run_of_another_recipe_is_told_and_the_others_still_run(
     assert (runs / "strided-1" / "checkpoints" / "last.ckpt").is_file()
 
 
-def test_a_setting_that_is_newer_than_a_run_makes_no_difference(runs: Path) -> None:
+def test_setting_added_after_a_run_does_not_make_it_another_recipe(runs: Path) -> None:
     config = runs / "strided-0" / "config.yaml"
     settings = yaml.load(config.read_text())
     del settings["model"]["multiple"], settings["augmentation"]
@@ -111,7 +111,7 @@ def test_a_setting_that_is_newer_than_a_run_makes_no_difference(runs: Path) -> N
     assert steps_done(run) == run.steps == 2
 
 
-def test_a_run_that_diverges_or_is_damaged_does_not_keep_the_others(
+def test_diverging_or_damaged_run_does_not_stop_the_others(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("s.yaml").write_text("recipe: tiny.yaml\ngrid: {training.learning_rate: [1e30, 1e-3, 1e-4]}")
@@ -119,7 +119,7 @@ def test_a_run_that_diverges_or_is_damaged_does_not_keep_the_others(
     damaged.mkdir(parents=True)
     (damaged / "last.ckpt").write_text("cut")
     assert main(["study", "s.yaml"]) == 1
-    lines = told(capsys)
+    lines = messages(capsys)
     assert lines[1].startswith("[1/3] 1e+30: failed: training diverged before step")
     assert lines[2] == "[2/3] 0.001"
     assert lines[3].startswith("[3/3] 0.0001: failed: ")
@@ -128,18 +128,16 @@ def test_a_run_that_diverges_or_is_damaged_does_not_keep_the_others(
     assert Path("runs/s/0.001/checkpoints/last.ckpt").is_file()
 
 
-def test_a_run_that_another_process_is_on_is_left_to_it(
-    runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_locked_by_another_process_is_skipped(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(runs / "strided-0")
     with FileLock(runs / ".strided-0.lock"):
         assert main(["study", "s.yaml"]) == 0
-        assert told(capsys)[:2] == [
+        assert messages(capsys)[:2] == [
             "[1/4] strided-0: left to another process",
             "[2/4] strided-1: done already",
         ]
         assert not (runs / "strided-0").exists()
         assert main(["study", "s.yaml", "--print"]) == 0
         assert capsys.readouterr() == ("", "note: another process is on strided-0; left out\n")
-    assert main(["study", "s.yaml"]) == 0  # the lock of a process that was killed holds nobody up
+    assert main(["study", "s.yaml"]) == 0  # a lock file that a killed process left behind is ignored
     assert (runs / "strided-0" / "checkpoints" / "last.ckpt").is_file()
