@@ -1,1 +1,1 @@
-"""The main job from end to end, on small corpora that are made on the spot."""
+"""The demo: the whole way from sounds to learned strides, on small synthesised corpora."""

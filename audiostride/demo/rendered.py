@@ -1,14 +1,12 @@
-"""Small corpora of notes, birds and scenes made with numpy, in the layouts of three datasets, for the demo.
+"""Small corpora of notes, birds and scenes, synthesised with numpy in the layouts of three datasets.
 
-Whatever could give a clip away without its kind being heard varies: an instrument, a bird or a place lies at
-random within the ranges of its kind, no clip repeats another, and no instrument or place is in two splits.
-Here are the layouts; the sounds are in `synthesis.py`.
+Properties that could reveal a clip's label without its kind being heard are random: each instrument, bird and
+place is drawn from the ranges of its kind, no clip repeats another, and no instrument or place is in two
+splits. This module writes the layouts; the sounds are in `notes.py`, `birds.py` and `scenes.py`.
 """
 
 import csv
 import json
-import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -18,22 +16,11 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from audiostride.demo.synthesis import (
-    BIRD_RATE,
-    FAMILIES,
-    NOTE_RATE,
-    SCENE_RATE,
-    SCENES,
-    Place,
-    Timbre,
-    bird_song,
-    drawn,
-    note_sound,
-    outdoors,
-    peaking,
-    scene_sound,
-)
-from audiostride.errors import UserError
+from audiostride.demo.birds import BIRD_RATE, background, bird_song
+from audiostride.demo.notes import FAMILIES, NOTE_RATE, Timbre, note_sound
+from audiostride.demo.scenes import SCENE_RATE, SCENES, Place, scene_sound
+from audiostride.demo.signals import draw, scale_to_peak
+from audiostride.demo.write_once import write_once
 
 SOURCES = ("acoustic", "electronic", "synthetic")
 CITIES = ("barcelona", "helsinki", "london", "paris", "stockholm", "vienna")
@@ -42,12 +29,22 @@ BIRD_SETS = {"ff1010bird": "ff1010bird_metadata_2018", "warblrb10k": "warblrb10k
 
 @dataclass(frozen=True)
 class NoteSettings:
-    """11 families × (train + valid + test) instruments × pitches notes."""
+    """11 families × (train + valid + test) instruments × pitches notes.
 
-    train: int = 4  # instruments of each family
+    Attributes:
+        train: number of training instruments of each family.
+        valid: number of validation instruments of each family.
+        test: number of test instruments of each family.
+        lowest: MIDI number of the lowest pitch. From 60 on, partials fall into separate mel channels.
+        pitches: number of pitches, in semitones from the lowest up.
+        seconds: length of a note.
+        seed: seed of all random numbers.
+    """
+
+    train: int = 4
     valid: int = 1
     test: int = 1
-    lowest: int = 60  # MIDI number; from here on partials lie in mel channels of their own
+    lowest: int = 60
     pitches: int = 13
     seconds: float = 1.5
     seed: int = 0
@@ -55,82 +52,67 @@ class NoteSettings:
 
 @dataclass(frozen=True)
 class BirdSettings:
-    """Two sets of clips, every second clip with a bird."""
+    """Two sets of clips; half of the clips have a bird.
 
-    clips: int = 120  # of each set
+    Attributes:
+        clips: number of clips of each set.
+        seconds: length of a clip.
+        seed: seed of all random numbers.
+    """
+
+    clips: int = 120
     seconds: float = 2.0
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """10 scenes × locations × segments."""
+    """10 scenes × locations × segments.
 
-    locations: int = 6  # of each scene, of which
-    evaluated: int = 2  # the last are for evaluation; the others train
+    Attributes:
+        locations: number of locations of each scene.
+        evaluated: how many of the locations, the last ones, are for evaluation; the others are for training.
+        segments: number of clips of each location.
+        seconds: length of a clip.
+        seed: seed of all random numbers.
+    """
+
+    locations: int = 6
+    evaluated: int = 2
     segments: int = 2
     seconds: float = 2.0
     seed: int = 0
 
 
-def made_once(
-    folder: Path, settings: dict[str, Any], write: Callable[[Path], None], note: str = "rendered.json"
-) -> bool:
-    """Have a corpus written into `folder`, unless the same settings made what lies there.
-
-    It is written aside and renamed when whole. What other settings made there is replaced.
-
-    Args:
-        folder: for the corpus.
-        settings: whatever the corpus depends on, as JSON has it.
-        write: fills the empty folder that it is given.
-        note: name of the file in the folder that keeps the settings, by which it is known as made here.
-
-    Returns:
-        Whether it was written.
-
-    Raises:
-        UserError: where `folder` holds something else.
-    """
-    wanted = json.dumps(settings).encode()
-    if (folder / note).is_file() and (folder / note).read_bytes() == wanted:
-        return False
-    if folder.exists() and not (folder / note).is_file():
-        raise UserError(
-            f"{folder} is in the way and was not made by the demo: move it away, or give another --folder"
-        )
-    aside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
-        write(aside)
-        (aside / note).write_bytes(wanted)
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return True
-
-
 def render_notes(folder: Path, settings: NoteSettings | None = None) -> bool:
-    """Notes in the layout of NSynth, 16 kHz mono. Tells whether they were written (`made_once`)."""
+    """Write notes in the layout of NSynth, 16 kHz mono. Return whether they were written (`write_once`)."""
     chosen = settings or NoteSettings()
-    return made_once(folder, {"corpus": "notes", **asdict(chosen)}, lambda aside: _write_notes(aside, chosen))
+    return write_once(folder, {"corpus": "notes", **asdict(chosen)}, lambda new: _write_notes(new, chosen))
 
 
 def render_birds(folder: Path, settings: BirdSettings | None = None) -> bool:
-    """Two of the sets of DCASE 2018's birds, 44.1 kHz mono. Tells whether they were written (`made_once`)."""
+    """Write two of the sets of DCASE 2018's birds, 44.1 kHz mono. Return whether they were written."""
     chosen = settings or BirdSettings()
-    return made_once(folder, {"corpus": "birds", **asdict(chosen)}, lambda aside: _write_birds(aside, chosen))
+    return write_once(folder, {"corpus": "birds", **asdict(chosen)}, lambda new: _write_birds(new, chosen))
 
 
 def render_scenes(folder: Path, settings: SceneSettings | None = None) -> bool:
-    """Scenes in the layout of TUT 2018, 48 kHz stereo. Tells whether they were written (`made_once`)."""
+    """Write scenes in the layout of TUT 2018, 48 kHz stereo. Return whether they were written."""
     chosen = settings or SceneSettings()
-    return made_once(
-        folder, {"corpus": "scenes", **asdict(chosen)}, lambda aside: _write_scenes(aside, chosen)
-    )
+    return write_once(folder, {"corpus": "scenes", **asdict(chosen)}, lambda new: _write_scenes(new, chosen))
+
+
+@dataclass(frozen=True)
+class _Instrument:
+    """An instrument of NSynth: numbers of its family, of itself within the family, and of its source."""
+
+    family: int
+    number: int
+    source: int
+
+    @property
+    def name(self) -> str:
+        return f"{list(FAMILIES)[self.family]}_{SOURCES[self.source]}_{self.number:03}"
 
 
 def _write_notes(folder: Path, settings: NoteSettings) -> None:
@@ -141,27 +123,16 @@ def _write_notes(folder: Path, settings: NoteSettings) -> None:
     instruments = list(product(enumerate(FAMILIES), enumerate(splits)))
     for (family, name), (number, split) in tqdm(instruments, desc="rendering", unit=" instruments"):
         rng = np.random.default_rng((settings.seed, 1, family, number))
-        timbre = drawn(Timbre, FAMILIES[name], rng)
-        source = 2 if name == "synth_lead" else int(rng.integers(3))
-        for pitch in range(settings.lowest, settings.lowest + settings.pitches):
-            velocity = int(rng.choice((25, 50, 75, 100, 127)))
-            instrument = f"{name}_{SOURCES[source]}_{number:03}"
-            note = f"{instrument}-{pitch:03}-{velocity:03}"
-            examples[split][note] = {
-                "note": (family * len(splits) + number) * settings.pitches + pitch - settings.lowest,
-                "note_str": note,
-                "instrument": family * len(splits) + number,
-                "instrument_str": instrument,
-                "instrument_family": family,
-                "instrument_family_str": name,
-                "instrument_source": source,
-                "instrument_source_str": SOURCES[source],
-                "pitch": pitch,
-                "velocity": velocity,
-                "sample_rate": NOTE_RATE,
-                "qualities": [0] * 10,
-                "qualities_str": [],
-            }
+        timbre = draw(Timbre, FAMILIES[name], rng)
+        source = SOURCES.index("synthetic") if name == "synth_lead" else int(rng.integers(3))
+        instrument = _Instrument(family, number, source)
+        for step in range(settings.pitches):
+            pitch, velocity = settings.lowest + step, int(rng.choice((25, 50, 75, 100, 127)))
+            instrument_number = family * len(splits) + number
+            note_number = instrument_number * settings.pitches + step
+            example = _example(instrument, instrument_number, note_number, pitch, velocity)
+            note = example["note_str"]
+            examples[split][note] = example
             sound = note_sound(timbre, pitch, velocity, settings.seconds, rng)
             wav = folder / f"nsynth-{split}" / "audio" / f"{note}.wav"
             soundfile.write(wav, sound, NOTE_RATE, subtype="PCM_16")
@@ -169,25 +140,51 @@ def _write_notes(folder: Path, settings: NoteSettings) -> None:
         (folder / f"nsynth-{split}" / "examples.json").write_text(json.dumps(notes, indent=1))
 
 
+def _example(
+    instrument: _Instrument, instrument_number: int, note_number: int, pitch: int, velocity: int
+) -> dict[str, Any]:
+    """Return the entry of a note in NSynth's examples.json."""
+    return {
+        "note": note_number,
+        "note_str": f"{instrument.name}-{pitch:03}-{velocity:03}",
+        "instrument": instrument_number,
+        "instrument_str": instrument.name,
+        "instrument_family": instrument.family,
+        "instrument_family_str": list(FAMILIES)[instrument.family],
+        "instrument_source": instrument.source,
+        "instrument_source_str": SOURCES[instrument.source],
+        "pitch": pitch,
+        "velocity": velocity,
+        "sample_rate": NOTE_RATE,
+        "qualities": [0] * 10,
+        "qualities_str": [],
+    }
+
+
 def _write_birds(folder: Path, settings: BirdSettings) -> None:
     samples = round(settings.seconds * BIRD_RATE)
-    for number, (name, table) in enumerate(BIRD_SETS.items()):
+    for number, (name, csv_name) in enumerate(BIRD_SETS.items()):
         (folder / name / "wav").mkdir(parents=True)
-        rng = np.random.default_rng((settings.seed, 2, number))
-        items = [str(i) for i in rng.choice(200000, settings.clips, replace=False)]
-        if name == "warblrb10k":
-            items = [f"{rng.bytes(4).hex()}-{rng.bytes(2).hex()}-{rng.bytes(2).hex()}" for _ in items]
-        rows = [(item, name, index % 2) for index, item in enumerate(items)]
-        with (folder / name / f"{table}.csv").open("w", newline="") as file:
+        rows = [(item, name, index % 2) for index, item in enumerate(_bird_items(name, number, settings))]
+        with (folder / name / f"{csv_name}.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([("itemid", "datasetid", "hasbird"), *rows])
-        for index, (item, _, bird) in enumerate(tqdm(rows, desc="rendering", unit=" clips")):
+        for index, (item, _, has_bird) in enumerate(tqdm(rows, desc="rendering", unit=" clips")):
             rng = np.random.default_rng((settings.seed, 2, number, index))
-            sound = outdoors(samples, rng, 0.3 + 0.5 * number)  # telephones hear more of what is low
-            if bird:
+            sound = background(samples, rng, 0.3 + 0.5 * number)  # telephones record more low frequencies
+            if has_bird:
                 song = bird_song(samples, rng)
                 sound += 10 ** (rng.uniform(-14, 6) / 20) * song / song.std()
-            wav = folder / name / "wav" / f"{item}.wav"
-            soundfile.write(wav, peaking(sound, rng.uniform(0.05, 0.9)), BIRD_RATE, subtype="PCM_16")
+            sound = scale_to_peak(sound, rng.uniform(0.05, 0.9))
+            soundfile.write(folder / name / "wav" / f"{item}.wav", sound, BIRD_RATE, subtype="PCM_16")
+
+
+def _bird_items(name: str, number: int, settings: BirdSettings) -> list[str]:
+    """Return the identifiers of a set's clips: whole numbers in ff1010bird, hexadecimal in warblrb10k."""
+    rng = np.random.default_rng((settings.seed, 2, number))
+    items = [str(i) for i in rng.choice(200000, settings.clips, replace=False)]
+    if name == "warblrb10k":
+        items = [f"{rng.bytes(4).hex()}-{rng.bytes(2).hex()}-{rng.bytes(2).hex()}" for _ in items]
+    return items
 
 
 def _write_scenes(folder: Path, settings: SceneSettings) -> None:
@@ -196,17 +193,18 @@ def _write_scenes(folder: Path, settings: SceneSettings) -> None:
     meta = ["filename\tscene_label\tidentifier\tsource_label\n"]
     folds: dict[str, list[str]] = {"train": [], "evaluate": []}
     places = list(product(enumerate(SCENES), range(settings.locations)))
-    for (kind, scene), number in tqdm(places, desc="rendering", unit=" locations"):
-        rng = np.random.default_rng((settings.seed, 3, kind, number))
-        place = drawn(Place, SCENES[scene], rng)
-        identifier = f"{CITIES[(kind + number) % len(CITIES)]}-{kind * settings.locations + number}"
-        side = "train" if number < settings.locations - settings.evaluated else "evaluate"
+    for (scene_number, scene), number in tqdm(places, desc="rendering", unit=" locations"):
+        rng = np.random.default_rng((settings.seed, 3, scene_number, number))
+        place = draw(Place, SCENES[scene], rng)
+        city = CITIES[(scene_number + number) % len(CITIES)]
+        identifier = f"{city}-{scene_number * settings.locations + number}"
+        fold = "train" if number < settings.locations - settings.evaluated else "evaluate"
         for segment in range(settings.segments):
             name = f"audio/{scene}-{identifier}-{segment}-a.wav"
             sound = scene_sound(place, round(settings.seconds * SCENE_RATE), rng)
             soundfile.write(folder / name, sound, SCENE_RATE, subtype="PCM_24")
             meta.append(f"{name}\t{scene}\t{identifier}\ta\n")
-            folds[side].append(f"{name}\t{scene}\n")
+            folds[fold].append(f"{name}\t{scene}\n")
     (folder / "meta.csv").write_text("".join(meta))
-    for side, lines in folds.items():
-        (folder / "evaluation_setup" / f"fold1_{side}.txt").write_text("".join(lines))
+    for fold, lines in folds.items():
+        (folder / "evaluation_setup" / f"fold1_{fold}.txt").write_text("".join(lines))

@@ -1,4 +1,4 @@
-"""Make five small tasks, train one model on them, test it, and read its strides."""
+"""The demo: synthesise five small tasks, train one model on them, test it, and show its strides."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DemoSettings:
-    """How much is made of each corpus."""
+    """Sizes of the four corpora."""
 
     words: SpokenSettings = field(default_factory=SpokenSettings)
     notes: NoteSettings = field(default_factory=NoteSettings)
@@ -48,27 +48,29 @@ def run_demo(
     settings: DemoSettings | None = None,
     recipe: Recipe | None = None,
 ) -> None:
-    """Make corpora, prepare, train, test and read the strides; what an earlier demo left is used again.
+    """Make and prepare the corpora, train, test, and print accuracies and strides.
+
+    What an earlier demo left is used again: corpora that are complete, and a run, which is resumed.
 
     Args:
-        folder: for the corpora, as made and as prepared.
-        run: for the model.
-        format: of the results on standard output, where JSON is one object with "test" and "strides" and CSV
-            two tables; all else goes to standard error.
-        settings: what the corpora hold.
-        recipe: what to train on them, by default recipes/demo.yaml.
+        folder: folder of the corpora, synthesised and prepared.
+        run: folder of the run.
+        format: format of the results on standard output. JSON is one object with "test" and "strides", the
+            others are two tables.
+        settings: sizes of the corpora.
+        recipe: the recipe to train, by default recipes/demo.yaml. Its corpora are replaced.
 
     Raises:
-        UserError: where a folder is in the way, or eSpeak NG is missing.
+        UserError: if a folder is in the way, or eSpeak NG is missing.
     """
     recipe = recipe or recipes.load("demo")
-    _stage(1, f"words spoken by eSpeak NG; notes, birds and scenes rendered: {folder}")
-    _make(folder, settings or DemoSettings())
-    _stage(2, f"packed for training: {folder / 'prepared'}")
+    _stage(1, f"synthesise words, notes, birds and scenes: {folder}")
+    _synthesise(folder, settings or DemoSettings())
+    _stage(2, f"prepare them for training: {folder / 'prepared'}")
     recipe.data.corpus = _prepare(folder)
-    _stage(3, f"one DiffStride model of five tasks: {run} (tensorboard --logdir {run.parent} shows it)")
+    _stage(3, f"train one DiffStride model on five tasks: {run} (watch: tensorboard --logdir {run.parent})")
     _train(recipe, run)
-    _stage(4, "accuracy on speakers, instruments, birds and places not in training, and the learned strides")
+    _stage(4, "test on new speakers, instruments, birds and places, and show the learned strides")
     accuracy, strides = evaluate(run), stride_table(load(run))
     if format == "json":
         print(json.dumps({"test": accuracy, "strides": strides}, indent=2))
@@ -76,7 +78,7 @@ def run_demo(
         print(render(accuracy, format), render(strides, format), sep="\n\n")
 
 
-def _make(folder: Path, settings: DemoSettings) -> None:
+def _synthesise(folder: Path, settings: DemoSettings) -> None:
     speak_corpus(folder / "speech_commands", settings.words)
     render_notes(folder / "nsynth", settings.notes)
     render_birds(folder / "birdsong", settings.birds)
@@ -84,7 +86,7 @@ def _make(folder: Path, settings: DemoSettings) -> None:
 
 
 def _prepare(folder: Path) -> list[str]:
-    """Pack each corpus; tell where they lie."""
+    """Prepare each corpus and return the folders of the prepared ones."""
     prepared = []
     for name in ("speech_commands", "nsynth", "birdsong", "acoustic_scenes"):
         out = folder / "prepared" / name
@@ -94,6 +96,11 @@ def _prepare(folder: Path) -> list[str]:
 
 
 def _train(recipe: Recipe, run: Path) -> None:
+    """Train, resume, or leave a finished run as it is.
+
+    Raises:
+        UserError: if the run is of another recipe or on other corpora.
+    """
     last = last_checkpoint(run)
     if not last.is_file():
         train(recipe, run)
@@ -105,5 +112,5 @@ def _train(recipe: Recipe, run: Path) -> None:
         raise UserError(f"{run} holds a run on other corpora: move it away, or give another --out")
 
 
-def _stage(number: int, what: str) -> None:
-    logger.info(f"[{number}/4] {what}")
+def _stage(number: int, task: str) -> None:
+    logger.info(f"[{number}/4] {task}")

@@ -1,7 +1,7 @@
-"""A small corpus spoken by eSpeak NG, in the layout of Speech Commands, for the demo and for trials.
+"""A small corpus of words spoken by eSpeak NG, in the layout of Speech Commands.
 
-Voices, pitches, speeds, loudness, place in the second and background noise vary, so that a network has
-something to generalise over; "speakers" are combinations of accent and voice and never cross splits.
+Voices, pitches, speeds, levels, positions within the second and background noise vary, so that a network has
+to generalise. A "speaker" is a combination of accent and voice, and belongs to one split.
 """
 
 import ctypes
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audiostride.corpora.speech_commands import LISTS
-from audiostride.demo.rendered import made_once
+from audiostride.demo.write_once import write_once
 from audiostride.errors import UserError
 
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -26,14 +27,21 @@ ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbcwmd", "en-
 VOICES = ("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m7", "m8", "belinda", "edward")
 RATE = 16000
 
-# Of eSpeak NG's speak_lib.h.
+# Constants of eSpeak NG's speak_lib.h.
 _AUDIO_OUTPUT_SYNCHRONOUS, _POSITION_CHARACTER, _CHARS_UTF8 = 2, 1, 1
 _SPEED, _PITCH, _PITCH_RANGE = 1, 3, 4
 
 
 @dataclass(frozen=True)
 class SpokenSettings:
-    """What is spoken: words × speakers × takes recordings."""
+    """words × speakers × takes recordings.
+
+    Attributes:
+        words: the words to speak.
+        speakers: number of speakers, at most the number of accents times that of voices.
+        takes: number of recordings of each word by each speaker.
+        seed: seed of all random numbers.
+    """
 
     words: tuple[str, ...] = WORDS
     speakers: int = len(ACCENTS) * len(VOICES)
@@ -42,33 +50,32 @@ class SpokenSettings:
 
 
 def speak_corpus(folder: Path, settings: SpokenSettings) -> bool:
-    """Write the corpus into `folder`, unless it lies there already. Tells whether it was written.
+    """Write the corpus to `folder`, unless it is there already. Return whether it was written.
 
     Raises:
-        UserError: where eSpeak NG is not installed, or `folder` holds something else.
+        UserError: if eSpeak NG is not installed, or `folder` holds something else (see `write_once`).
     """
-    return made_once(folder, asdict(settings), lambda aside: _write(aside, settings))
+    return write_once(folder, asdict(settings), lambda new: _write(new, settings))
 
 
 def _write(folder: Path, settings: SpokenSettings) -> None:
     rng = np.random.default_rng(settings.seed)
-    every = list(product(ACCENTS, VOICES))
-    speakers = [every[i] for i in rng.permutation(len(every))[: settings.speakers]]
+    combinations = list(product(ACCENTS, VOICES))
+    speakers = [combinations[i] for i in rng.permutation(len(combinations))[: settings.speakers]]
     lists: dict[str, list[str]] = {split: [] for split in LISTS}
     for word in settings.words:
         (folder / word).mkdir(parents=True)
-    with _espeak(settings.seed) as say:
+    with _espeak(settings.seed) as speak:
         for number, (accent, voice) in enumerate(tqdm(speakers, desc="speaking", unit=" speakers")):
             identity = hashlib.sha256(f"{accent}+{voice}".encode()).hexdigest()[:8]
-            # Of ten speakers seven train, one validates, two test.
+            # Of ten speakers, seven are for training, one is for validation, two are for testing.
             split = {7: "valid", 8: "test", 9: "test"}.get(number % 10)
             pitch = int(rng.integers(20, 80))
             for word, take in product(settings.words, range(settings.takes)):
-                spoken = say(
-                    word, f"{accent}+{voice}", int(rng.integers(110, 240)), pitch, int(rng.integers(20, 80))
-                )
+                speed, pitch_range = int(rng.integers(110, 240)), int(rng.integers(20, 80))
+                spoken = speak(word, f"{accent}+{voice}", speed, pitch, pitch_range)
                 name = f"{word}/{identity}_nohash_{take}.wav"
-                soundfile.write(folder / name, _second(spoken, rng), RATE, subtype="PCM_16")
+                soundfile.write(folder / name, _one_second(spoken, rng), RATE, subtype="PCM_16")
                 if split:
                     lists[split].append(name)
     for split, names in lists.items():
@@ -78,8 +85,8 @@ def _write(folder: Path, settings: SpokenSettings) -> None:
     soundfile.write(folder / "_background_noise_" / "pink_noise.wav", noise, RATE, subtype="PCM_16")
 
 
-def _second(spoken: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """One second with the word at a random place, at a random level over noise of a random colour."""
+def _one_second(spoken: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return one second with the word at a random position and signal-to-noise ratio, in coloured noise."""
     spoken = spoken[:RATE]
     begin = rng.integers(0, RATE - len(spoken), endpoint=True)
     sound = np.zeros(RATE)
@@ -91,7 +98,7 @@ def _second(spoken: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
 
 
 def _noise(samples: int, exponent: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise of power one whose spectral density falls as frequency ** −exponent (0 white, 1 pink)."""
+    """Return noise of unit power with a density that falls as frequency ** −exponent (0 white, 1 pink)."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     spectrum[1:] *= np.arange(1, len(spectrum)) ** (-exponent / 2)
     spectrum[0] = 0
@@ -99,8 +106,13 @@ def _noise(samples: int, exponent: float, rng: np.random.Generator) -> NDArray[n
     return noise / noise.std()
 
 
-class _Say:
-    """Calls eSpeak NG: a word, a voice, speed in words per minute, pitch and its range from 0 to 99."""
+class _Synthesiser:
+    """Calls eSpeak NG's library.
+
+    Args:
+        library: the library, initialised.
+        rate: its sample rate in Hz.
+    """
 
     def __init__(self, library: ctypes.CDLL, rate: int) -> None:
         self.library, self.rate = library, rate
@@ -108,7 +120,7 @@ class _Say:
         callback = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
         )
-        self.collect = callback(self._collect)  # kept: ctypes frees what nobody holds
+        self.collect = callback(self._collect)  # an attribute, so that Python does not free the callback
         library.espeak_SetSynthCallback(self.collect)
 
     def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: object) -> int:
@@ -119,8 +131,15 @@ class _Say:
     def __call__(
         self, word: str, voice: str, speed: int, pitch: int, pitch_range: int
     ) -> NDArray[np.float64]:
-        import soxr
+        """Return a word at 16 kHz.
 
+        Args:
+            word: what to speak.
+            voice: accent and voice, such as "en-us+f2".
+            speed: words per minute.
+            pitch: from 0 to 99.
+            pitch_range: from 0 to 99.
+        """
         self.pieces.clear()
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise UserError(f"eSpeak NG has no voice {voice}: reinstall espeakng-loader")
@@ -133,10 +152,9 @@ class _Say:
 
 
 @contextmanager
-def _espeak(seed: int) -> Iterator[_Say]:
+def _espeak(seed: int) -> Iterator[_Synthesiser]:
     try:
         import espeakng_loader
-        import soxr  # noqa: F401
     except ImportError as error:
         raise UserError(
             "the demo's words are spoken by eSpeak NG, which is missing: pip install 'audiostride[demo]'"
@@ -146,9 +164,9 @@ def _espeak(seed: int) -> Iterator[_Say]:
     rate = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
     if rate <= 0:
         raise UserError("eSpeak NG does not start: reinstall espeakng-loader")
-    # Breath and frication are noise of eSpeak NG's own generator.
+    # eSpeak NG makes breath and frication with its own random generator.
     library.espeak_ng_SetRandSeed(ctypes.c_long(1 + seed))
     try:
-        yield _Say(library, rate)
+        yield _Synthesiser(library, rate)
     finally:
         library.espeak_Terminate()

@@ -1,4 +1,4 @@
-"""Notes, birds and scenes made with numpy: the layouts of their datasets, and sounds true to their labels."""
+"""Synthesised notes, birds and scenes have the layouts of their datasets and sounds that fit their labels."""
 
 import csv
 import json
@@ -21,11 +21,11 @@ from audiostride.demo.rendered import (
     BirdSettings,
     NoteSettings,
     SceneSettings,
-    made_once,
     render_birds,
     render_notes,
     render_scenes,
 )
+from audiostride.demo.write_once import write_once
 from audiostride.errors import UserError
 from audiostride.frontends.log_mel import LogMel
 
@@ -63,7 +63,7 @@ def _files(folder: Path) -> set[str]:
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_notes_lie_in_the_layout_of_nsynth(notes: Path) -> None:
+def test_notes_have_the_layout_of_nsynth(notes: Path) -> None:
     files = {"rendered.json"}
     for split, instruments in (("train", 2), ("valid", 1), ("test", 1)):
         examples = _examples(notes, split)
@@ -84,7 +84,7 @@ def test_notes_lie_in_the_layout_of_nsynth(notes: Path) -> None:
     assert sorted(numbers) == list(range(88))
 
 
-def test_birds_lie_in_the_layout_of_dcase_2018(birds: Path) -> None:
+def test_birds_have_the_layout_of_dcase_2018(birds: Path) -> None:
     tables = {"ff1010bird": "ff1010bird_metadata_2018", "warblrb10k": "warblrb10k_public_metadata_2018"}
     files = {"rendered.json"}
     for name, table in tables.items():
@@ -98,7 +98,7 @@ def test_birds_lie_in_the_layout_of_dcase_2018(birds: Path) -> None:
     assert len(files) == 1 + 2 * 31
 
 
-def test_scenes_lie_in_the_layout_of_tut_2018(scenes: Path) -> None:
+def test_scenes_have_the_layout_of_tut_2018(scenes: Path) -> None:
     header, *rows = [line.split("\t") for line in (scenes / "meta.csv").read_text().splitlines()]
     assert header == ["filename", "scene_label", "identifier", "source_label"]
     assert len(rows) == 10 * 3 * 2
@@ -112,7 +112,7 @@ def test_scenes_lie_in_the_layout_of_tut_2018(scenes: Path) -> None:
     assert _files(scenes) == {"rendered.json", "meta.csv", *lists, *(row[0] for row in rows)}
 
 
-def test_sounds_have_the_datasets_formats_and_are_neither_clipped_nor_silent(
+def test_sounds_have_the_formats_of_the_datasets_and_are_neither_clipped_nor_silent(
     notes: Path, birds: Path, scenes: Path
 ) -> None:
     formats = {notes: (16000, 1, "PCM_16"), birds: (44100, 1, "PCM_16"), scenes: (48000, 2, "PCM_24")}
@@ -126,7 +126,7 @@ def test_sounds_have_the_datasets_formats_and_are_neither_clipped_nor_silent(
             assert sound.std() > 1e-3
 
 
-def test_the_datasets_readers_find_everything_and_nothing_amiss(
+def test_readers_of_the_datasets_find_all_recordings_and_no_problems(
     notes: Path, birds: Path, scenes: Path
 ) -> None:
     for read, folder, recordings in (
@@ -140,7 +140,7 @@ def test_the_datasets_readers_find_everything_and_nothing_amiss(
         assert not corpus.problems
 
 
-def test_instruments_and_locations_are_in_one_split_each(notes: Path, scenes: Path) -> None:
+def test_each_instrument_and_location_is_in_one_split(notes: Path, scenes: Path) -> None:
     instruments = [
         {n["instrument"] for n in _examples(notes, s).values()} for s in ("train", "valid", "test")
     ]
@@ -161,7 +161,7 @@ def test_no_two_recordings_are_the_same(notes: Path, birds: Path, scenes: Path) 
 
 
 def test_notes_sound_at_their_pitch(notes: Path) -> None:
-    """By YIN over the middle of a note; bars have partials between which no period fits well."""
+    """YIN over the middle of a note finds its pitch. Mallets are left out: their partials share no period."""
     cents: dict[str, list[float]] = {}
     for split in ("train", "valid", "test"):
         for name, note in _examples(notes, split).items():
@@ -174,8 +174,8 @@ def test_notes_sound_at_their_pitch(notes: Path) -> None:
             assert max(errors) < 30, family
 
 
-def _calling(file: Path) -> float:
-    """How much the power between 2 and 7 kHz comes and goes, as its 9th over its 4th decile."""
+def _call_contrast(file: Path) -> float:
+    """Return how much the power between 2 and 7 kHz varies: its 9th decile over its 4th."""
     sound, rate = soundfile.read(file)
     power = np.abs(librosa.stft(sound, n_fft=1024, hop_length=512)) ** 2
     frequency = librosa.fft_frequencies(sr=rate, n_fft=1024)
@@ -184,19 +184,19 @@ def _calling(file: Path) -> float:
 
 
 def test_birds_call_between_2_and_7_khz(birds: Path) -> None:
-    """In most pairs of a clip with a bird and one without, power in this band varies more with the bird."""
-    calling: dict[str, list[float]] = {"0": [], "1": []}
+    """In most pairs of clips, power in this band varies more in the clip with a bird."""
+    contrast: dict[str, list[float]] = {"0": [], "1": []}
     for table in birds.glob("*/*.csv"):
         for row in csv.DictReader(table.open()):
-            calling[row["hasbird"]].append(_calling(table.parent / "wav" / f"{row['itemid']}.wav"))
-    pairs = np.greater.outer(calling["1"], calling["0"])
+            contrast[row["hasbird"]].append(_call_contrast(table.parent / "wav" / f"{row['itemid']}.wav"))
+    pairs = np.greater.outer(contrast["1"], contrast["0"])
     assert 0.75 < pairs.mean() < 1
 
 
 def _mean_log_mel(file: Path) -> NDArray[np.float32]:
     sound, rate = soundfile.read(file, dtype="float32")
     spectrum = LogMel(sample_rate=rate)(torch.from_numpy(sound.mean(axis=1))).mean(dim=0).numpy()
-    return spectrum - spectrum.mean()  # levels vary in any scene
+    return spectrum - spectrum.mean()  # the level varies within every scene
 
 
 def test_scenes_differ_more_than_their_segments_and_their_locations(scenes: Path) -> None:
@@ -205,11 +205,11 @@ def test_scenes_differ_more_than_their_segments_and_their_locations(scenes: Path
     distance = np.linalg.norm(spectra[:, None] - spectra, axis=-1)
     scene, place = (np.array([row[i] for row in rows]) for i in (1, 2))
     same_scene, same_place = scene[:, None] == scene, place[:, None] == place
-    among_segments = distance[same_place & ~np.eye(len(rows), dtype=bool)].mean()
-    among_places = distance[same_scene & ~same_place].mean()
-    among_scenes = distance[~same_scene].mean()
-    assert among_segments < 0.7 * among_places
-    assert among_places < 0.7 * among_scenes
+    between_segments = distance[same_place & ~np.eye(len(rows), dtype=bool)].mean()
+    between_places = distance[same_scene & ~same_place].mean()
+    between_scenes = distance[~same_scene].mean()
+    assert between_segments < 0.7 * between_places
+    assert between_places < 0.7 * between_scenes
 
 
 RENDERERS = [
@@ -219,7 +219,7 @@ RENDERERS = [
 ]
 
 
-def test_corpora_are_the_same_in_every_process_and_others_for_another_seed(tmp_path: Path) -> None:
+def test_corpora_are_equal_in_every_process_and_differ_with_the_seed(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
@@ -243,7 +243,7 @@ render_scenes(folder / "scenes", SceneSettings(locations=2, evaluated=1, segment
 
 
 @pytest.mark.parametrize(("render", "settings"), RENDERERS)
-def test_corpora_are_made_once(render: Callable[..., bool], settings: object, tmp_path: Path) -> None:
+def test_corpora_are_written_once(render: Callable[..., bool], settings: object, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "corpus"
     assert render(folder, settings)
     times = {file: (folder / file).stat().st_mtime_ns for file in _files(folder)}
@@ -253,7 +253,7 @@ def test_corpora_are_made_once(render: Callable[..., bool], settings: object, tm
 
 
 @pytest.mark.parametrize(("render", "settings"), RENDERERS)
-def test_corpora_do_not_touch_what_they_did_not_make(
+def test_folder_of_another_origin_is_left_unchanged(
     render: Callable[..., bool], settings: object, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.wav").write_bytes(b"mine")
@@ -262,32 +262,32 @@ def test_corpora_do_not_touch_what_they_did_not_make(
     assert _files(tmp_path) == {"mine.wav"}
 
 
-def test_other_settings_replace_what_was_made(tmp_path: Path) -> None:
+def test_other_settings_replace_the_corpus(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
-    assert made_once(folder, {"words": ["yes"]}, lambda aside: (aside / "yes").mkdir())
-    assert made_once(folder, {"words": ["no"]}, lambda aside: (aside / "no").mkdir())
+    assert write_once(folder, {"words": ["yes"]}, lambda new: (new / "yes").mkdir())
+    assert write_once(folder, {"words": ["no"]}, lambda new: (new / "no").mkdir())
     assert {path.name for path in folder.iterdir()} == {"no", "rendered.json"}
 
 
-def test_what_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
-    def fail(aside: Path) -> None:
-        (aside / "half").mkdir()
+def test_failure_while_writing_keeps_the_previous_corpus(tmp_path: Path) -> None:
+    def fail(new: Path) -> None:
+        (new / "half").mkdir()
         raise OSError("no space left")
 
     folder = tmp_path / "corpus"
     with pytest.raises(OSError, match="no space"):
-        made_once(folder, {"seed": 0}, fail)
+        write_once(folder, {"seed": 0}, fail)
     assert not list(tmp_path.iterdir())
-    made_once(folder, {"seed": 0}, lambda aside: (aside / "whole").mkdir())
+    write_once(folder, {"seed": 0}, lambda new: (new / "whole").mkdir())
     with pytest.raises(OSError, match="no space"):
-        made_once(folder, {"seed": 1}, fail)
+        write_once(folder, {"seed": 1}, fail)
     assert {path.name for path in folder.iterdir()} == {"whole", "rendered.json"}
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_the_note_may_have_another_name(tmp_path: Path) -> None:
+def test_note_may_have_another_name(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
-    assert made_once(folder, {"seed": 0}, lambda aside: None, note="spoken.json")
-    assert not made_once(folder, {"seed": 0}, lambda aside: None, note="spoken.json")
+    assert write_once(folder, {"seed": 0}, lambda new: None, note="spoken.json")
+    assert not write_once(folder, {"seed": 0}, lambda new: None, note="spoken.json")
     with pytest.raises(UserError, match="in the way"):
-        made_once(folder, {"seed": 0}, lambda aside: None)
+        write_once(folder, {"seed": 0}, lambda new: None)

@@ -14,7 +14,9 @@ from audiostride.demo.spoken import SpokenSettings, speak_corpus
 from audiostride.errors import UserError
 
 
-def test_spoken_corpus_reads_as_speech_commands_with_speakers_on_one_side(tmp_path: Path) -> None:
+def test_spoken_corpus_has_the_layout_of_speech_commands_with_each_speaker_in_one_split(
+    tmp_path: Path,
+) -> None:
     settings = SpokenSettings(words=("yes", "no"), speakers=10, takes=2)
     assert speak_corpus(tmp_path / "spoken", settings)
     corpus = speech_commands.read(tmp_path / "spoken")
@@ -30,7 +32,7 @@ def test_spoken_corpus_reads_as_speech_commands_with_speakers_on_one_side(tmp_pa
     assert all(len(splits) == 1 for splits in splits_of.values())
 
 
-def test_spoken_corpus_is_made_once(tmp_path: Path) -> None:
+def test_spoken_corpus_is_written_once(tmp_path: Path) -> None:
     settings = SpokenSettings(words=("yes",), speakers=2, takes=1)
     assert speak_corpus(tmp_path / "spoken", settings)
     assert not speak_corpus(tmp_path / "spoken", settings)
@@ -38,8 +40,8 @@ def test_spoken_corpus_is_made_once(tmp_path: Path) -> None:
     assert not (tmp_path / "spoken" / "yes").exists()
 
 
-def test_spoken_corpus_is_the_same_in_every_process(tmp_path: Path) -> None:
-    """Not twice in one: eSpeak NG keeps the state of its oscillators."""
+def test_spoken_corpus_is_equal_in_every_process(tmp_path: Path) -> None:
+    """In one process it would differ: eSpeak NG keeps the state of its oscillators."""
     for name in "ab":
         code = (
             "import sys; from pathlib import Path; from audiostride.demo.spoken import *; "
@@ -52,7 +54,7 @@ def test_spoken_corpus_is_the_same_in_every_process(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_spoken_corpus_does_not_touch_what_it_did_not_make(words: Path) -> None:
+def test_folder_that_is_not_a_spoken_corpus_is_left_unchanged(words: Path) -> None:
     with pytest.raises(UserError, match="in the way"):
         speak_corpus(words, SpokenSettings(words=("yes",), speakers=1, takes=1))
     assert len(list(words.rglob("*.wav"))) == 31
