@@ -1,7 +1,6 @@
-"""The datasets that can be prepared, one file each."""
+"""The datasets that `audiostride prepare` can read, one per module."""
 
-from audiostride.corpora import acoustic_scenes, birdsong, folder, nsynth, speech_commands
-from audiostride.corpora import csv_file as table
+from audiostride.corpora import acoustic_scenes, birdsong, csv_file, folder, nsynth, speech_commands
 from audiostride.corpora.base import Corpus, Dataset, Problem, Recording
 
 DATASETS: dict[str, Dataset] = {
@@ -10,7 +9,7 @@ DATASETS: dict[str, Dataset] = {
     "birdsong": birdsong.DATASET,
     "acoustic_scenes": acoustic_scenes.DATASET,
     "folder": folder.DATASET,
-    "csv": table.DATASET,
+    "csv": csv_file.DATASET,
 }
 
 __all__ = ["DATASETS", "Corpus", "Dataset", "Problem", "Recording"]

@@ -1,9 +1,9 @@
 """TUT Urban Acoustic Scenes 2018, development set (Mesaros, Heittola and Virtanen, "A multi-device dataset
-for urban acoustic scene classification", 2018): in which of ten scenes were ten seconds recorded?
+for urban acoustic scene classification", 2018): recordings of ten seconds in ten scenes.
 
     audio/SCENE-CITY-LOCATION-SEGMENT-DEVICE.wav     48 kHz, stereo, 24 bit
-    meta.csv                                         filename scene_label identifier source_label, by tabs
-    evaluation_setup/fold1_{train,evaluate}.txt      audio/FILE.wav and scene, by a tab
+    meta.csv                                         filename, scene_label, identifier, source_label by tabs
+    evaluation_setup/fold1_{train,evaluate}.txt      audio/FILE.wav, scene by a tab
 """
 
 import csv
@@ -18,10 +18,10 @@ from audiostride.corpora.base import (
     Problem,
     Recording,
     check_folder,
+    files_without_row,
     read_text,
     sound_files,
-    unlike,
-    without_row,
+    wrong_folder_error,
 )
 from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
@@ -31,53 +31,56 @@ SCENES = (
     "airport bus metro metro_station park public_square shopping_mall street_pedestrian street_traffic tram"
 ).split()
 LISTS = {"train": "fold1_train.txt", "test": "fold1_evaluate.txt"}
-# The paper's table A.1.
-PAPER = {"train": 7829, "test": 810}
+# Table A.1 of the paper.
+PAPER_COUNTS = {"train": 7829, "test": 810}
 _COLUMNS = ("filename", "scene_label", "identifier")
 TOP = "TUT-urban-acoustic-scenes-2018-development"
 
 
 def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corpus:
-    """Find the segments and their scenes.
+    """Read TUT Urban Acoustic Scenes 2018.
 
     Args:
-        folder: that holds meta.csv, audio and evaluation_setup, or the folder that the archives make of them.
-        split: "official" is fold 1, where no location is on both sides; "paper" is by the hash of each
-            segment's name in the proportions of the paper's table A.1, which puts segments of one location on
-            both sides and flatters the accuracy.
+        folder: The folder with meta.csv, audio and evaluation_setup, or the folder that the archives were
+            unpacked in.
+        split: "official" is fold 1, which keeps each location in one split; "paper" assigns each segment by
+            the hash of its name, in the proportions of the paper's table A.1. It puts segments of the same
+            location into both splits, which inflates the accuracy.
 
     Raises:
-        UserError: where the folder is missing or empty, or is not the dataset.
+        UserError: if the folder is missing or empty, or is not the dataset.
     """
     check_folder(folder, f"unpack TUT Urban Acoustic Scenes 2018 there ({TOP}.*.zip), or run with --download")
     if not (folder / "meta.csv").is_file() and (folder / TOP).is_dir():
         folder = folder / TOP
     meta = _read_meta(folder)
-    there = [f"audio/{name}" for name in sound_files(folder / "audio", frozenset({".wav"}))]
+    files = [f"audio/{name}" for name in sound_files(folder / "audio", frozenset({".wav"}))]
     scenes = {scene for scene, _ in meta.values() if scene}
-    # Another dataset in this layout has labels of its own; a stray label in this one is a mistake.
-    own = scenes.isdisjoint(SCENES)
-    labels = sorted(scenes) if own else SCENES
-    notes = (f"none of the scenes of TUT 2018, but {', '.join(labels)}",) if own else ()
-    official = split == "official"
-    split_of = _official(folder) if official else dict(zip(meta, by_name(list(meta), PAPER), strict=True))
-    recordings, problems = _sort_out(meta, split_of, labels, set(there))
+    # If all labels are unknown, it is another dataset in the same layout. A single unknown label is an error.
+    is_other_dataset = scenes.isdisjoint(SCENES)
+    labels = sorted(scenes) if is_other_dataset else SCENES
+    notes = (f"other scenes than TUT 2018: {', '.join(labels)}",) if is_other_dataset else ()
+    if split == "official":
+        split_of = _official_splits(folder)
+    else:
+        split_of = dict(zip(meta, by_name(list(meta), PAPER_COUNTS), strict=True))
+    recordings, problems = _recordings(meta, split_of, labels, set(files))
     if not recordings:
-        raise _unlike(folder, "no recording of meta.csv and of the lists of fold 1 is in audio")
-    problems += without_row(there, set(meta))
+        raise _wrong_folder(folder, "no recording of meta.csv and of the lists of fold 1 has a file in audio")
+    problems += files_without_row(files, set(meta))
     return Corpus("acoustic_scenes", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
 
 
-def _sort_out(
+def _recordings(
     meta: Mapping[str, tuple[str, str]],
     split_of: Mapping[str, str],
     labels: Collection[str],
-    there: Collection[str],
+    files: Collection[str],
 ) -> tuple[list[Recording], list[Problem]]:
-    """The rows that can be used, and those that cannot."""
+    """Return the usable rows as recordings, and the others as problems."""
     recordings, problems = [], []
     for path, (scene, location) in meta.items():
-        if path not in there:
+        if path not in files:
             problems.append(Problem(path, "row without its file", "meta.csv"))
         elif scene not in labels:
             problems.append(Problem(path, "label outside the known set", scene))
@@ -91,34 +94,36 @@ def _sort_out(
 
 
 def _read_meta(folder: Path) -> dict[str, tuple[str, str]]:
-    """Scene and location of each file."""
+    """Return scene and location of each file."""
     if not (folder / "meta.csv").is_file():
-        raise _unlike(folder, "meta.csv is missing")
+        raise _wrong_folder(folder, "meta.csv is missing")
     reader = csv.DictReader(read_text(folder / "meta.csv").splitlines(), delimiter="\t", restval="")
     if not set(reader.fieldnames or ()) >= set(_COLUMNS):
-        raise _unlike(folder, f"meta.csv has not the columns {', '.join(_COLUMNS)}, separated by tabs")
+        raise _wrong_folder(
+            folder, f"meta.csv does not have the columns {', '.join(_COLUMNS)}, separated by tabs"
+        )
     return {
         row["filename"].strip(): (row["scene_label"].strip(), row["identifier"].strip()) for row in reader
     }
 
 
-def _official(folder: Path) -> dict[str, str]:
+def _official_splits(folder: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for split, name in LISTS.items():
         path = folder / "evaluation_setup" / name
         if not path.is_file():
-            raise _unlike(folder, f"evaluation_setup/{name} is missing")
+            raise _wrong_folder(folder, f"evaluation_setup/{name} is missing")
         lines = (line.split("\t")[0].strip() for line in read_text(path).splitlines())
         splits |= {line: split for line in lines if line}
     return splits
 
 
-def _unlike(folder: Path, reason: str) -> UserError:
+def _wrong_folder(folder: Path, reason: str) -> UserError:
     remedy = "unpack the .audio, .meta and .doc archives there, or run with --download"
-    return unlike(folder, "TUT Urban Acoustic Scenes 2018", reason, remedy)
+    return wrong_folder_error(folder, "TUT Urban Acoustic Scenes 2018", reason, remedy)
 
 
-# As the authors' own dcase_util lists them.
+# From dcase_util, the authors' software.
 _FILES = (
     ("doc", 10517, "28a4a9c46a6f46709ecc8eece365a3a4"),
     ("meta", 69272, "e196065ee83c07af03a11a310364377d"),

@@ -1,8 +1,27 @@
-"""What a dataset is to audiostride: recordings with labels and splits, found without touching their sound.
+"""What a dataset is for audiostride: recordings with labels and splits, found without reading their sound.
 
-A new dataset is one file with a `read` function and a `Dataset` that names it, added to `DATASETS` in
-`audiostride.corpora`. `read` takes the dataset's folder and returns a `Corpus`; what else it takes, with a
-type and a default, becomes an option of `audiostride prepare NAME`, and its docstring the help.
+To add a dataset called pets, write `audiostride/corpora/pets.py`:
+
+    from pathlib import Path
+
+    from audiostride.corpora.base import Corpus, Dataset, Recording, check_folder, sound_files
+    from audiostride.corpora.user_data import with_splits
+
+
+    def read(folder: Path, task: str = "animal") -> Corpus:
+        "Find the recordings, which have names such as dog_12.wav."
+        check_folder(folder, "unpack the recordings of pets there")
+        paths = list(sound_files(folder))
+        recordings = [Recording(path, "train", {task: path.split("_")[0]}) for path in paths]
+        labels = sorted({recording.labels[task] for recording in recordings})
+        return Corpus("pets", folder, "by group", {task: labels}, with_splits(recordings, task))
+
+
+    DATASET = Dataset("recordings of pets", read)
+
+Then add `"pets": pets.DATASET` to `DATASETS` in `audiostride/corpora/__init__.py`. Now there is a command
+`audiostride prepare pets FOLDER`. The parameters of `read` after the first become its options, so they need a
+type and a default; their docstring becomes the help.
 """
 
 import os
@@ -14,7 +33,7 @@ from audiostride.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 
-# What libsndfile reads, but for files without a header.
+# The formats of libsndfile, except files without a header.
 SOUND_SUFFIXES = frozenset(
     ".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .snd .caf .w64 .rf64".split()
 )
@@ -25,10 +44,11 @@ class Recording:
     """One sound file of a dataset.
 
     Attributes:
-        path: of the file, relative to the dataset's folder, with forward slashes; or absolute.
+        path: path of the file with forward slashes, absolute or relative to the dataset's folder.
         split: one of `SPLITS`.
-        labels: from task to label; a task may be missing.
-        group: what must stay on one side of a split, such as a speaker or a site; by default the recording.
+        labels: the label of each task; a task may be missing.
+        group: the speaker, site or other source whose recordings must not be in different splits. If empty,
+            the recording is a group by itself.
     """
 
     path: str
@@ -39,12 +59,12 @@ class Recording:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one file of a dataset, or with a row about it.
+    """A fault of one file of a dataset, or of a row of its metadata.
 
     Attributes:
-        path: of the file, as in `Recording`.
-        reason: in the same words for all that share it, such as "row without its file".
-        detail: what is particular to this one, or nothing.
+        path: path of the file, as in `Recording`.
+        reason: the fault, in the same words for all that share it, such as "row without its file".
+        detail: what is specific to this file or row, or an empty string.
     """
 
     path: str
@@ -54,16 +74,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A dataset as it lies on disk.
+    """A dataset on disk, as its reader returns it.
 
     Attributes:
-        name: as given to `audiostride prepare`.
-        folder: that holds it.
-        split: where the splits come from: "official", "paper", or words to that effect.
-        tasks: from task to its labels in the order of the logits.
-        recordings: in a fixed order.
-        notes: one sentence each on what a user should know about this copy.
-        problems: of single rows and files, such as a row without its file.
+        name: name of the dataset, also the default name of the prepared corpus.
+        folder: folder of the dataset.
+        split: source of the splits: "official", "paper", "given" or "by group".
+        tasks: the labels of each task, in the order of the logits.
+        recordings: the recordings, in an order that does not depend on the machine.
+        notes: sentences about this copy of the dataset that a user should read.
+        problems: faults of single files and rows.
     """
 
     name: str
@@ -77,14 +97,14 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to fetch: .tar.gz, .tgz, .tar and .zip are unpacked, anything else is put in place as it is.
+    """A file to download. Files named .tar.gz, .tgz, .tar and .zip are unpacked, others are stored unchanged.
 
-    Args:
-        url: where it is.
-        name: file name that it is saved under, also looked for on a mirror.
-        into: sub-folder of the corpus's folder that its contents (or the file itself) go into.
-        size: bytes, where known.
-        checksum: "sha256:…" or "md5:…", where known.
+    Attributes:
+        url: URL of the file.
+        name: name of the local file, and of the file on a mirror.
+        into: sub-folder of the corpus's folder for the contents of the archive, or for the file itself.
+        size: size in bytes, if known.
+        checksum: "sha256:…" or "md5:…", if known.
     """
 
     url: str
@@ -96,13 +116,13 @@ class Archive:
 
 @dataclass(frozen=True)
 class Dataset:
-    """How a dataset is got and read.
+    """How to download and read a dataset.
 
     Attributes:
-        title: its full name.
-        read: from its folder, and options of its own, to a `Corpus`; raises `UserError`.
-        licence: in one line, shown before a download.
-        archives: to download, or none.
+        title: full name.
+        read: function that takes the folder and options, and returns a `Corpus` or raises `UserError`.
+        licence: the licence in one line, shown before a download.
+        archives: files to download; empty if the dataset cannot be downloaded.
     """
 
     title: str
@@ -112,56 +132,59 @@ class Dataset:
 
 
 def check_folder(folder: Path, remedy: str) -> None:
-    """Raise `UserError` where a folder is missing or empty; `remedy` says what to do about it."""
+    """Raise `UserError` if a folder is missing or empty. `remedy` tells the user what to do."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: {remedy}")
     if not any(folder.iterdir()):
         raise UserError(f"the folder {folder} is empty: {remedy}")
 
 
-def unlike(folder: Path, title: str, reason: str, remedy: str) -> UserError:
-    """That a folder is not the dataset it was said to be; `reason` and `remedy` are parts of the sentence."""
+def wrong_folder_error(folder: Path, title: str, reason: str, remedy: str) -> UserError:
+    """Return the error for a folder that is not the dataset `title`. It lists what the folder contains."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     rest = [f"{len(names) - 4} more"] if len(names) > 5 else names[4:]
-    held = ", ".join(names[:4] + rest) or "nothing but hidden files"
-    return UserError(f"{folder} is not {title}, {reason} (it holds {held}): {remedy}")
+    found = ", ".join(names[:4] + rest) or "only hidden files"
+    return UserError(f"{folder} is not {title}, because {reason} (it contains {found}): {remedy}")
 
 
 def read_text(path: Path) -> str:
-    """A metadata file, with or without a byte order mark.
+    """Return the text of a metadata file in UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: where it is missing or no text.
+        UserError: if the file is missing or is not UTF-8 text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text: save it as UTF-8, or put the original there") from error
+        raise UserError(
+            f"{path} is not UTF-8 text: save it as UTF-8, or replace it by the original file"
+        ) from error
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror}): make it readable, or put the original there"
+            f"{path} cannot be read ({error.strerror}): make it readable, or replace it by the original file"
         ) from error
 
 
 def sound_files(folder: Path, suffixes: frozenset[str] = SOUND_SUFFIXES) -> Iterator[str]:
-    """Paths of the sound files below a folder, relative to it, in a fixed order, with forward slashes.
+    """Yield the paths of the sound files below a folder, in a fixed order, with forward slashes.
 
-    Hidden files and folders are passed over; a folder that is there by several links is entered once.
+    The paths are relative to `folder`. Hidden files and folders are skipped. A folder that several links lead
+    to is entered once.
     """
-    seen = set()
+    visited = set()
     for here, folders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(here)
-        if place in seen:
+        real_path = os.path.realpath(here)
+        if real_path in visited:
             folders.clear()
             continue
-        seen.add(place)
+        visited.add(real_path)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(here).relative_to(folder)
+        relative = Path(here).relative_to(folder)
         for name in sorted(names):
             if Path(name).suffix.lower() in suffixes and not name.startswith("."):
-                yield (inside / name).as_posix()
+                yield (relative / name).as_posix()
 
 
-def without_row(files: Iterable[str], rows: set[str]) -> tuple[Problem, ...]:
-    """The files that no row of the metadata speaks of."""
+def files_without_row(files: Iterable[str], rows: set[str]) -> tuple[Problem, ...]:
+    """Return a problem for each file that no row of the metadata names."""
     return tuple(Problem(path, "file without its row") for path in files if path not in rows)

@@ -4,7 +4,7 @@ learning", 2019): is there a bird in about ten seconds of sound?
     SET/wav/ITEMID.wav            44.1 kHz; SET is any of ff1010bird, warblrb10k, BirdVox-DCASE-20k
     SET/*.csv                     header itemid,datasetid,hasbird
 
-Any subset of the three sets will do, and a single one may also lie in the folder itself.
+Any of the three sets may be missing. The files of a single set may also be directly in the folder.
 """
 
 import csv
@@ -19,10 +19,10 @@ from audiostride.corpora.base import (
     Problem,
     Recording,
     check_folder,
+    files_without_row,
     read_text,
     sound_files,
-    unlike,
-    without_row,
+    wrong_folder_error,
 )
 from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
@@ -30,59 +30,59 @@ from audiostride.errors import UserError
 TASK = "birdsong"
 LABELS = {"0": "no bird", "1": "bird"}
 HEADER = {"itemid", "hasbird"}
-# The paper's table A.1.
-PAPER = {"train": 32129, "test": 3561}
+# Table A.1 of the paper.
+PAPER_COUNTS = {"train": 32129, "test": 3561}
 
 
 def read(folder: Path, split: Literal["paper"] = "paper") -> Corpus:
-    """Find the recordings of the sets that are there.
+    """Read the bird sets that are in the folder.
 
     Args:
-        folder: that holds the sets.
-        split: there is no official one; "paper" is by the hash of each recording's name, in the proportions
-            of the paper's table A.1.
+        folder: The folder with the sets.
+        split: There is no official split. "paper" assigns each recording by the hash of its name, in the
+            proportions of the paper's table A.1.
 
     Raises:
-        UserError: where the folder is missing or empty, or holds none of the sets.
+        UserError: if the folder is missing or empty, or contains none of the sets.
     """
     check_folder(
         folder,
         "unpack DCASE 2018 bird audio detection there (ff1010bird, warblrb10k or BirdVox-DCASE-20k), or run "
         "with --download",
     )
-    found: dict[str, str] = {}
+    label_of: dict[str, str] = {}
     problems: list[Problem] = []
-    rows: set[str] = set()
+    paths: set[str] = set()
     for path, bird in _rows(folder, problems):
-        if path in rows:
+        if path in paths:
             problems.append(Problem(path, "row of a file that another row names", f"hasbird {bird}"))
         elif bird in LABELS:
-            found[path] = LABELS[bird]
+            label_of[path] = LABELS[bird]
         else:
             problems.append(Problem(path, "label outside the known set", f"hasbird {bird}"))
-        rows.add(path)
-    if not rows:
-        raise _unlike(folder, "no row of its CSV files has its recording in a folder wav beside it")
-    if not found:
-        raise _unlike(folder, "no hasbird of its CSV files is 0 or 1")
-    splits = by_name([Path(path).name for path in found], PAPER)
+        paths.add(path)
+    if not paths:
+        raise _wrong_folder(folder, "no row of its CSV files has a recording in a folder wav beside the file")
+    if not label_of:
+        raise _wrong_folder(folder, "no row of its CSV files has the value 0 or 1 for hasbird")
+    splits = by_name([Path(path).name for path in label_of], PAPER_COUNTS)
     recordings = [
         Recording(path, name, {TASK: label})
-        for (path, label), name in zip(found.items(), splits, strict=True)
+        for (path, label), name in zip(label_of.items(), splits, strict=True)
     ]
-    problems.extend(without_row(_wav_files(folder), rows))
+    problems.extend(files_without_row(_wav_files(folder), paths))
     tasks = {TASK: list(LABELS.values())}
     return Corpus("birdsong", folder, split, tasks, recordings, problems=tuple(problems))
 
 
 def _rows(folder: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
-    """Path and hasbird of every row that has its file; the others become problems."""
+    """Yield path and hasbird of each row that has a file. Append the other rows to `problems`."""
     paths = sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")])
-    # Hidden are what macOS adds to archives, and unfinished downloads.
-    shown = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    tables = {path: table for path in shown if (table := _read_table(path))}
+    # Skip what macOS adds to archives, and unfinished downloads.
+    visible = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    tables = {path: table for path in visible if (table := _read_table(path))}
     if not tables:
-        raise _unlike(folder, "it has no CSV file with the header itemid,datasetid,hasbird")
+        raise _wrong_folder(folder, "it has no CSV file with the header itemid,datasetid,hasbird")
     for path, table in tables.items():
         inside = path.parent.relative_to(folder)
         file_of = {Path(name).stem: (inside / name).as_posix() for name in _wav_files(path.parent)}
@@ -96,7 +96,7 @@ def _rows(folder: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, none where it is another kind of table."""
+    """Return the rows of a CSV file, none if it has other columns."""
     reader = csv.DictReader(read_text(path).splitlines(), restval="")
     return list(reader) if set(reader.fieldnames or ()) >= HEADER else []
 
@@ -105,12 +105,12 @@ def _wav_files(folder: Path) -> Iterator[str]:
     return sound_files(folder, frozenset({".wav"}))
 
 
-def _unlike(folder: Path, reason: str) -> UserError:
+def _wrong_folder(folder: Path, reason: str) -> UserError:
     remedy = (
         "unpack the recordings of each set into a folder wav, with the set's CSV file beside it, or run with "
         "--download"
     )
-    return unlike(folder, "DCASE 2018 bird audio detection", reason, remedy)
+    return wrong_folder_error(folder, "DCASE 2018 bird audio detection", reason, remedy)
 
 
 _ARCHIVE = "https://archive.org/download/"

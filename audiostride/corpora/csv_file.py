@@ -1,9 +1,9 @@
-"""Sound files of one's own, listed in a CSV file with labels of one task or several.
+"""A user's own sound files, listed in a CSV file with labels of one or more tasks.
 
     path,label                            or  path,instrument,pitch,split,group
     recordings/a.wav,dog                      a.flac,flute,60,train,player 1
 
-Paths are absolute or relative to the CSV file; columns are separated by commas, semicolons or tabs.
+Paths are absolute or relative to the CSV file. Columns are separated by commas, semicolons or tabs.
 """
 
 import csv
@@ -19,16 +19,16 @@ from audiostride.corpora.base import (
     Dataset,
     Problem,
     Recording,
+    files_without_row,
     read_text,
-    without_row,
 )
-from audiostride.corpora.user_data import SPLIT_WORDS, remarks, with_splits
+from audiostride.corpora.user_data import SPLIT_NAMES, split_notes, with_splits
 from audiostride.errors import UserError
 
-# A single column of labels with a name that says nothing lends the task the name of the file.
-_NAMELESS = frozenset({"label", "labels", "class", "category", "target"})
+# If the only column of labels has one of these names, the task is named after the file.
+_GENERIC_NAMES = frozenset({"label", "labels", "class", "category", "target"})
 
-_Rows = dict[int, dict[str, str]]  # by the line in the file
+_Rows = dict[int, dict[str, str]]  # by line number in the file
 
 
 def read(
@@ -38,40 +38,43 @@ def read(
     split: str = "split",
     group: str = "group",
 ) -> Corpus:
-    """Find the recordings of the rows, and their labels.
+    """Read a CSV file with one row per sound file.
 
     Args:
-        file: the CSV file.
-        path: the column of the sound files.
-        labels: the column of labels, or several as in [a, b], one task each. By default all columns but those
-            of path, split and group.
-        split: the column that says train, valid or test. Without it each group is put on a side by its hash.
-        group: the column of what must not fall on two sides of a split, such as a speaker or a site. Without
-            it each recording is its own.
+        file: The CSV file.
+        path: Column with the paths of the sound files.
+        labels: Column with the labels, or several columns as in [a, b], one task each. By default all columns
+            except path, split and group.
+        split: Column that says train, valid or test. If there is none, 80 % of the recordings are for
+            training, 10 % for validation and 10 % for the test, with each group in one split.
+        group: Column with the speaker, site or other source whose recordings must not be in different
+            splits. If there is none, each recording is a group by itself.
 
     Raises:
-        UserError: where the file is missing or no such table; for a column that is not there, a task with
-            fewer than two labels, or a split that is none.
+        UserError: if the file is missing or is not such a CSV file, a column is missing, a task has fewer
+            than two labels, or a split has another name.
     """
     if not file.is_file():
         raise UserError(f"there is no CSV file {file}: give one with the columns {path} and label")
     labels = [labels] if isinstance(labels, str) else labels
     rows = _read_rows(file, path)
     columns = list(next(iter(rows.values())))
-    optional = [name for name, usual in ((split, "split"), (group, "group")) if name != usual]
-    _check_columns(file, columns, [path, *(labels or ()), *optional])
-    wanted = labels or [column for column in columns if column not in {path, split, group}]
-    if not wanted:
+    _check_columns(file, columns, "--path", [path])
+    _check_columns(file, columns, "--labels", labels or [])
+    _check_columns(file, columns, "--split", [split] if split != "split" else [])
+    _check_columns(file, columns, "--group", [group] if group != "group" else [])
+    label_columns = labels or [column for column in columns if column not in {path, split, group}]
+    if not label_columns:
         raise UserError(f"{file} has no column of labels: it has {', '.join(columns)}")
-    task_of = {c: file.stem if len(wanted) == 1 and c.lower() in _NAMELESS else c for c in wanted}
+    is_generic = len(label_columns) == 1 and label_columns[0].lower() in _GENERIC_NAMES
+    task_of = {column: file.stem if is_generic else column for column in label_columns}
     recordings, problems = _recordings(file, rows, task_of, path, split, group)
     tasks = _tasks(file, recordings, list(task_of.values()))
     if split not in columns:
         recordings = with_splits(recordings, next(iter(tasks)))
     source = "given" if split in columns else "by group"
-    return Corpus(
-        file.stem, file.parent, source, tasks, recordings, remarks(recordings, tasks), tuple(problems)
-    )
+    notes = split_notes(recordings, tasks)
+    return Corpus(file.stem, file.parent, source, tasks, recordings, notes, tuple(problems))
 
 
 def _read_rows(file: Path, path: str) -> _Rows:
@@ -84,14 +87,14 @@ def _read_rows(file: Path, path: str) -> _Rows:
             if any(stripped.values()):
                 rows[reader.line_num] = stripped
     except csv.Error as error:
-        raise UserError(f"{file} is no CSV file ({error}): save it as CSV") from error
+        raise UserError(f"{file} is not a CSV file ({error}): save it as CSV") from error
     if not rows:
-        raise UserError(f"{file} has no rows: give one header line, then one row per sound file")
+        raise UserError(f"{file} has no rows: write a header line, then one row per sound file")
     return rows
 
 
 def _delimiter(text: str, path: str) -> str:
-    """The one that makes a column `path` of the header, or the most columns."""
+    """Return the delimiter with which the header has a column `path`, or else the most columns."""
 
     def columns(delimiter: str) -> list[str]:
         header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
@@ -100,63 +103,66 @@ def _delimiter(text: str, path: str) -> str:
     return max(",;\t", key=lambda delimiter: (path in columns(delimiter), len(columns(delimiter))))
 
 
-def _check_columns(file: Path, columns: list[str], wanted: list[str]) -> None:
-    for column in wanted:
+def _check_columns(file: Path, columns: list[str], option: str, required: list[str]) -> None:
+    for column in required:
         if column not in columns:
             raise UserError(
-                f"{file} has no column {column}: it has {', '.join(columns)}; name it with an option"
+                f"{file} has no column {column}, only {', '.join(columns)}: name the right one with {option}"
             )
 
 
 def _recordings(
     file: Path, rows: _Rows, task_of: dict[str, str], path: str, split: str, group: str
 ) -> tuple[list[Recording], list[Problem]]:
-    """The recordings, their split empty where the table has none, and what is wrong with rows and files."""
+    """Return the recordings, with an empty split if there is no such column, and the problems."""
     recordings: dict[str, Recording] = {}
-    named: set[str] = set()
+    names: set[str] = set()
     folders: set[Path] = set()
     problems = []
     for line, row in rows.items():
-        name, there = _locate(file.parent, row[path])
+        name, exists = _locate(file.parent, row[path])
         labels = {task: row[column] for column, task in task_of.items() if row[column]}
         fault = ""
         if not row[path]:
             name, fault = file.name, "row without a path"
         elif name in recordings:
             fault = "row of a file that another row names"
-        elif not there:
+        elif not exists:
             fault = "row without its file"
         elif not labels:
             fault = "row without a label"
         if fault:
             problems.append(Problem(name, fault, f"line {line}"))
         else:
-            side = _split(file, line, row[split]) if split in row else ""
-            recordings[name] = Recording(name, side, labels, row.get(group, ""))
-        named.add(name)
-        folders |= {Path(name).parent} if there else set()
+            split_name = _split_name(file, line, row[split]) if split in row else ""
+            recordings[name] = Recording(name, split_name, labels, row.get(group, ""))
+        names.add(name)
+        folders |= {Path(name).parent} if exists else set()
     if not recordings:
         raise UserError(
             f"no row of {file} can be used, the first is a {problems[0].reason} ({problems[0].path}): give "
             f"every row a label and a path, absolute or relative to {file.parent}"
         )
-    problems.extend(without_row(_sounds_in(file.parent, folders), named))
+    problems.extend(files_without_row(_sounds_in(file.parent, folders), names))
     return list(recordings.values()), problems
 
 
 def _locate(folder: Path, written: str) -> tuple[str, bool]:
-    """A path with forward slashes, relative if it lies below `folder`, and whether there is such a file."""
+    """Return the path of a file with forward slashes, and whether the file exists.
+
+    The path is relative if it is below `folder`. Backslashes count as slashes if that finds a file.
+    """
     for text in (written, written.replace("\\", "/")):
-        path, whole = Path(text), folder.absolute()
-        path = path.relative_to(whole) if path.is_relative_to(whole) else path
-        with suppress(OSError, ValueError):  # of what can be no file's name
+        path, absolute_folder = Path(text), folder.absolute()
+        path = path.relative_to(absolute_folder) if path.is_relative_to(absolute_folder) else path
+        with suppress(OSError, ValueError):  # not a valid file name
             if (folder / path).is_file():
                 return path.as_posix(), True
     return path.as_posix(), False
 
 
 def _sounds_in(folder: Path, parts: set[Path]) -> Iterator[str]:
-    """The sound files right in some folders, which are absolute or relative to `folder`."""
+    """Yield the sound files directly in some folders, which are absolute or relative to `folder`."""
     for part in sorted(parts):
         names = (path.name for path in (folder / part).iterdir())
         for name in sorted(names):
@@ -164,29 +170,28 @@ def _sounds_in(folder: Path, parts: set[Path]) -> Iterator[str]:
                 yield (part / name).as_posix()
 
 
-def _split(file: Path, line: int, word: str) -> str:
-    if word.lower() not in SPLIT_WORDS:
-        raise UserError(
-            f"line {line} of {file} has the split {word or 'nothing'}: write train, valid or test"
-        )
-    return SPLIT_WORDS[word.lower()]
+def _split_name(file: Path, line: int, word: str) -> str:
+    if word.lower() not in SPLIT_NAMES:
+        found = f"the split {word}" if word else "no split"
+        raise UserError(f"line {line} of {file} has {found}: write train, valid or test")
+    return SPLIT_NAMES[word.lower()]
 
 
 def _tasks(file: Path, recordings: list[Recording], names: list[str]) -> dict[str, list[str]]:
-    """From each task to its labels in order."""
+    """Return the sorted labels of each task."""
     tasks = {}
     for task in names:
-        tasks[task] = sorted({r.labels[task] for r in recordings if task in r.labels}, key=_natural)
+        tasks[task] = sorted({r.labels[task] for r in recordings if task in r.labels}, key=_number_then_word)
         if len(tasks[task]) < 2:
             found = f"only the label {tasks[task][0]}" if tasks[task] else "no label"
             raise UserError(
-                f"{file} has {found} of {task}: give two at least, or name other columns with --labels"
+                f"{file} has {found} of {task}: give at least two, or name other columns with --labels"
             )
     return tasks
 
 
-def _natural(label: str) -> tuple[bool, float, str]:
-    """Numbers by their size, then words by the alphabet."""
+def _number_then_word(label: str) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then words by the alphabet."""
     try:
         number = float(label)
     except ValueError:

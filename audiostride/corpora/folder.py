@@ -1,9 +1,9 @@
-"""Sound files of one's own, sorted into one folder per class.
+"""A user's own sound files, sorted into one folder per class.
 
-CLASS/FILE             of any format that libsndfile reads, of any rate and channel count
-CLASS/GROUP/FILE       where no group, such as a speaker or a site, may fall on two sides of a split; folders
-                       of one name are one group, whatever the class
-SPLIT/CLASS/FILE       where the split is given; SPLIT is train, valid (or validation) or test
+CLASS/FILE             any format that libsndfile reads, any rate and channel count
+CLASS/GROUP/FILE       a group is a speaker, a site or another source whose recordings must not be in
+                       different splits; folders with the same name are one group in all classes
+SPLIT/CLASS/FILE       given splits: train, valid (or validation) and test
 """
 
 import re
@@ -11,36 +11,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, sound_files
-from audiostride.corpora.user_data import SPLIT_WORDS, remarks, with_splits
+from audiostride.corpora.user_data import SPLIT_NAMES, split_notes, with_splits
 from audiostride.errors import UserError
 
 _REMEDY = "give a folder with one sub-folder of sound files per class"
 
 
 def read(folder: Path, group: str | None = None, task: str | None = None) -> Corpus:
-    r"""Find the classes and their recordings; names that begin with "_" or "." are passed over.
+    r"""Read a folder with one sub-folder per class; names that begin with "_" or "." are skipped.
 
     Args:
-        folder: that holds one folder per class.
-        group: a regular expression whose first bracket finds a recording's group in its path below the
-            folder, such as '/([^_/]+)_[^/]*$' for the part of the file name before the first "_". By default
-            the folder below that of the class, or each recording for itself.
-        task: name of what the classes tell apart. By default the folder's own name.
+        folder: The folder with the sub-folders.
+        group: Regular expression for the path below the folder. Its first pair of brackets matches the group
+            of the recording, such as '/([^_/]+)_[^/]*$' for the part of the file name before the first "_".
+            By default, the folder below the class is the group; if there is none, each recording is a group
+            by itself.
+        task: Name of the task. By default the name of the folder.
 
     Raises:
-        UserError: where the folder is missing, empty, holds fewer than two classes, or splits beside other
-            folders; for a group that is not found in every path.
+        UserError: if the folder is missing or empty, has fewer than two classes, or has splits beside other
+            folders; or if a path has no group.
     """
     check_folder(folder, _REMEDY)
     name = folder.resolve().name
     task = task or name
     pattern = _compile(group)
     paths = [path for path in sound_files(folder) if not path.startswith("_")]
-    has_splits = _has_splits(folder, paths)
+    has_splits = _are_splits(folder, paths)
     recordings, problems = [], []
     for path in paths:
         parts = path.split("/")
-        split = SPLIT_WORDS[parts.pop(0).lower()] if has_splits and len(parts) > 1 else ""
+        split = SPLIT_NAMES[parts.pop(0).lower()] if has_splits and len(parts) > 1 else ""
         if len(parts) < 2:
             problems.append(Problem(path, "file outside the folders of the classes"))
         elif not parts[0].startswith("_"):
@@ -49,25 +50,25 @@ def read(folder: Path, group: str | None = None, task: str | None = None) -> Cor
     if len(labels) < 2:
         found = f"only {labels[0]}" if labels else "none"
         raise UserError(
-            f"{folder} must hold sound files of at least two classes, but holds {found}: {_REMEDY}"
+            f"{folder} must contain sound files of at least two classes, but contains {found}: {_REMEDY}"
         )
     if not has_splits:
         recordings = with_splits(recordings, task)
     split = "given" if has_splits else "by group"
     tasks = {task: labels}
-    return Corpus(name, folder, split, tasks, recordings, remarks(recordings, tasks), tuple(problems))
+    return Corpus(name, folder, split, tasks, recordings, split_notes(recordings, tasks), tuple(problems))
 
 
-def _has_splits(folder: Path, paths: Sequence[str]) -> bool:
-    """Whether the folders below `folder` are splits rather than classes."""
-    tops = {path.split("/")[0] for path in paths if "/" in path}
-    splits = sorted(top for top in tops if top.lower() in SPLIT_WORDS)
-    others = sorted(tops.difference(splits))
-    sides = {SPLIT_WORDS[split.lower()] for split in splits}
-    if others and "train" in sides and len(sides) > 1:
+def _are_splits(folder: Path, paths: Sequence[str]) -> bool:
+    """Whether the folders directly below `folder` are splits instead of classes."""
+    top_folders = {path.split("/")[0] for path in paths if "/" in path}
+    splits = sorted(top for top in top_folders if top.lower() in SPLIT_NAMES)
+    others = sorted(top_folders.difference(splits))
+    kinds = {SPLIT_NAMES[split.lower()] for split in splits}
+    if others and "train" in kinds and len(kinds) > 1:
         raise UserError(
-            f"{folder} holds splits ({', '.join(splits)}) beside other folders ({', '.join(others)}): move "
-            'the others away, or begin their names with "_"'
+            f"{folder} contains splits ({', '.join(splits)}) beside other folders ({', '.join(others)}): "
+            'move the others away, or let their names begin with "_"'
         )
     return bool(splits) and not others
 
@@ -78,16 +79,14 @@ def _compile(group: str | None) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(group)
     except re.error as error:
-        raise UserError(f"--group {group} is no regular expression ({error})") from error
+        raise UserError(f"--group {group} is not a regular expression ({error})") from error
     if pattern.groups < 1:
-        raise UserError(
-            f"--group {group} has no bracket around what names the group: write it as '({group})'"
-        )
+        raise UserError(f"--group {group} has no brackets around the group: write it as '({group})'")
     return pattern
 
 
 def _group(path: str, parts: list[str], pattern: re.Pattern[str] | None) -> str:
-    """The group of a recording; `parts` are the class, folders below it and the file."""
+    """Return the group of a recording, or ''. `parts` are the class, the folders below it and the file."""
     if pattern is None:
         return parts[1] if len(parts) > 2 else ""
     found = pattern.search(path)

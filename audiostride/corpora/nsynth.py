@@ -1,5 +1,5 @@
-"""NSynth (Engel et al., "Neural audio synthesis of musical notes with WaveNet autoencoders", 2017): single
-notes with an instrument family and a pitch, two tasks on one recording.
+"""NSynth (Engel et al., "Neural audio synthesis of musical notes with WaveNet autoencoders", 2017):
+single notes. The instrument family and the pitch are two tasks on the same recordings.
 
     nsynth-{train,valid,test}/examples.json      NOTE_STR: {"instrument_family": 0–10, "pitch": 0–127, …}
     nsynth-{train,valid,test}/audio/NOTE_STR.wav 16 kHz, mono, four seconds
@@ -16,17 +16,17 @@ from audiostride.corpora.base import (
     Problem,
     Recording,
     check_folder,
+    files_without_row,
     read_text,
     sound_files,
-    unlike,
-    without_row,
+    wrong_folder_error,
 )
 from audiostride.errors import UserError
 
 INSTRUMENT, PITCH = "nsynth_instrument", "nsynth_pitch"
 FAMILIES = "bass brass flute guitar keyboard mallet organ reed string synth_lead vocal".split()
 PITCHES = [str(pitch) for pitch in range(128)]
-# Which folder makes which split. The paper tests on the 12,678 notes of nsynth-valid.
+# The folder of each split. The paper tests on the 12,678 notes of nsynth-valid.
 FOLDERS = {
     "official": {"train": "nsynth-train", "valid": "nsynth-valid", "test": "nsynth-test"},
     "paper": {"train": "nsynth-train", "valid": "nsynth-test", "test": "nsynth-valid"},
@@ -34,15 +34,15 @@ FOLDERS = {
 
 
 def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corpus:
-    """Find the notes, their families and pitches.
+    """Read NSynth.
 
     Args:
-        folder: that holds nsynth-train, nsynth-valid and nsynth-test.
-        split: "official" as the folders are named; "paper" tests on nsynth-valid and validates on
-            nsynth-test. Instruments do not overlap between training and the other two.
+        folder: The folder with nsynth-train, nsynth-valid and nsynth-test.
+        split: "official" uses the folders as they are named; "paper" tests on nsynth-valid and validates on
+            nsynth-test. In both, no instrument of the training split is in another split.
 
     Raises:
-        UserError: where the folder is missing or empty, or is not NSynth.
+        UserError: if the folder is missing or empty, or is not NSynth.
     """
     check_folder(
         folder, "unpack NSynth there (nsynth-{train,valid,test}.jsonwav.tar.gz), or run with --download"
@@ -52,11 +52,11 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     for name, part in FOLDERS[split].items():
         _read_part(folder, part, name, recordings, problems)
     if not recordings:
-        raise unlike(
+        raise wrong_folder_error(
             folder,
             "NSynth",
-            "no note of its examples.json is in audio with a label",
-            "unpack the archives whole",
+            "no note of its examples.json files has a label and a file in audio",
+            "unpack the complete archives",
         )
     tasks = {INSTRUMENT: FAMILIES, PITCH: PITCHES}
     return Corpus("nsynth", folder, split, tasks, recordings, problems=tuple(problems))
@@ -65,12 +65,12 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
 def _read_part(
     folder: Path, part: str, split: str, recordings: list[Recording], problems: list[Problem]
 ) -> None:
-    """Add the notes of one folder, and what is wrong with them."""
+    """Append the notes and problems of one folder to `recordings` and `problems`."""
     notes = {f"{part}/audio/{name}.wav": note for name, note in _examples(folder, part).items()}
     files = [f"{part}/audio/{name}" for name in sound_files(folder / part / "audio", frozenset({".wav"}))]
-    there = set(files)
+    existing = set(files)
     for path, note in notes.items():
-        if path not in there:
+        if path not in existing:
             problems.append(Problem(path, "row without its file", "examples.json"))
             continue
         labels = _labels(note)
@@ -81,11 +81,11 @@ def _read_part(
             problems.append(Problem(path, "label outside the known set", f"pitch {note.pitch}"))
         if labels:
             recordings.append(Recording(path, split, labels, note.instrument))
-    problems.extend(without_row(files, set(notes)))
+    problems.extend(files_without_row(files, set(notes)))
 
 
 class _Note(NamedTuple):
-    """What is kept of a note: whole, 289,205 of them take over a gigabyte."""
+    """The fields of a note that are used. All fields of 289,205 notes would take more than 1 GB."""
 
     instrument_family: Any
     pitch: Any
@@ -93,7 +93,7 @@ class _Note(NamedTuple):
 
 
 def _labels(note: _Note) -> dict[str, str]:
-    """Of each task whose label is one of the known."""
+    """Return the labels of the tasks whose label is known."""
     labels = {}
     if isinstance(note.instrument_family, int) and 0 <= note.instrument_family < len(FAMILIES):
         labels[INSTRUMENT] = FAMILIES[note.instrument_family]
@@ -103,22 +103,23 @@ def _labels(note: _Note) -> dict[str, str]:
 
 
 def _examples(folder: Path, part: str) -> dict[str, _Note]:
-    """The notes of one folder's examples.json."""
+    """Return the notes in the examples.json of one folder."""
     path = folder / part / "examples.json"
-    again = f"unpack {part}.jsonwav.tar.gz again"
+    remedy = f"unpack {part}.jsonwav.tar.gz again"
     if not path.is_file():
         remedy = f"unpack {part}.jsonwav.tar.gz there, or run with --download"
-        raise unlike(folder, "NSynth", f"{part}/examples.json is missing", remedy)
+        raise wrong_folder_error(folder, "NSynth", f"{part}/examples.json is missing", remedy)
     try:
-        notes = json.loads(read_text(path), object_hook=_in_short)
+        notes = json.loads(read_text(path), object_hook=_shorten)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}): {again}") from error
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(notes, dict) or not all(isinstance(note, _Note) for note in notes.values()):
-        raise UserError(f"{path} does not describe notes of NSynth: {again}")
+        raise UserError(f"{path} does not contain notes of NSynth: {remedy}")
     return notes
 
 
-def _in_short(fields: dict[str, Any]) -> Any:
+def _shorten(fields: dict[str, Any]) -> Any:
+    """Replace a JSON object by a `_Note` if it describes one."""
     if "instrument_family" not in fields:
         return fields
     return _Note(fields["instrument_family"], fields.get("pitch"), str(fields.get("instrument_str", "")))

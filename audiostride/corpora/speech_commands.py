@@ -3,7 +3,7 @@ recognition", 2018): one word per recording.
 
     WORD/SPEAKER_nohash_N.wav                    16 kHz, mono, at most one second
     _background_noise_/*.wav                     minutes of noise, no word
-    validation_list.txt, testing_list.txt        WORD/FILE.wav a line; all others train
+    validation_list.txt, testing_list.txt        one WORD/FILE.wav per line; the others train
 """
 
 import os
@@ -18,7 +18,7 @@ from audiostride.corpora.base import (
     Recording,
     check_folder,
     read_text,
-    unlike,
+    wrong_folder_error,
 )
 from audiostride.corpora.splits import by_name
 from audiostride.errors import UserError
@@ -29,21 +29,21 @@ WORDS = frozenset(
     "backward bed bird cat dog down eight five follow forward four go happy house learn left marvin nine no "
     "off on one right seven sheila six stop three tree two up visual wow yes zero".split()
 )
-# The paper's table A.1 for training and test, of the 105,829 recordings of v0.02.
-PAPER = {"train": 84771, "valid": 10358, "test": 10700}
+# The 105,829 recordings of v0.02: training and test as in table A.1 of the paper, the rest for validation.
+PAPER_COUNTS = {"train": 84771, "valid": 10358, "test": 10700}
 ARCHIVE = "speech_commands_v0.02.tar.gz"
 
 
 def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corpus:
-    """Find the words and recordings; a folder whose name begins with "_" or "." is no word.
+    """Read Speech Commands. A folder whose name begins with "_" or "." does not count as a word.
 
     Args:
-        folder: that holds one folder per word, and the two lists.
-        split: "official" is by speaker, from the two lists; "paper" by the hash of each recording's name, in
-            the proportions of the paper's table A.1.
+        folder: The folder with one folder per word, and the two lists.
+        split: "official" uses the two lists, which keep each speaker in one split; "paper" assigns each
+            recording by the hash of its name, in the proportions of the paper's table A.1.
 
     Raises:
-        UserError: where the folder is missing or empty, or is not Speech Commands.
+        UserError: if the folder is missing or empty, or is not Speech Commands.
     """
     check_folder(folder, f"unpack Speech Commands there ({ARCHIVE}), or run with --download")
     lists = {name: _read_list(folder, file) for name, file in LISTS.items()}
@@ -51,12 +51,12 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     files = {word: _wav_files(folder / word) for word in words}
     word_of = {f"{word}/{name}": word for word, names in files.items() for name in names}
     if not word_of:
-        raise _unlike(folder, "its folders hold no .wav file")
+        raise _wrong_folder(folder, "its folders contain no .wav file")
     if split == "official":
         listed = {path: name for name, paths in lists.items() for path in paths}
         splits = [listed.get(path, "train") for path in word_of]
     else:
-        splits = by_name(list(word_of), PAPER)
+        splits = by_name(list(word_of), PAPER_COUNTS)
     recordings = [
         Recording(path, name, {TASK: word}, path.split("/")[1].split("_nohash_")[0])
         for (path, word), name in zip(word_of.items(), splits, strict=True)
@@ -68,30 +68,30 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
         if path not in word_of
     ]
     labels = [word for word in words if files[word]]
-    foreign = [word for word in labels if word not in WORDS]
-    notes = (f"words that Speech Commands does not have: {', '.join(foreign)}",) if foreign else ()
-    # Used all the same; where every word is foreign it is another dataset in this layout.
+    unknown = [word for word in labels if word not in WORDS]
+    notes = (f"words that are not in Speech Commands: {', '.join(unknown)}",) if unknown else ()
+    # These recordings are used. If all words are unknown, it is another dataset in the same layout.
     problems += [
         Problem(path, "label outside the known set", word)
         for path, word in word_of.items()
-        if word in foreign and len(foreign) < len(labels)
+        if word in unknown and len(unknown) < len(labels)
     ]
     return Corpus("speech_commands", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
 
 
 def _read_list(folder: Path, name: str) -> list[str]:
     if not (folder / name).is_file():
-        raise _unlike(folder, f"{name} is missing")
+        raise _wrong_folder(folder, f"{name} is missing")
     lines = read_text(folder / name).splitlines()
     return [line.strip().removeprefix("./") for line in lines if line.strip()]
 
 
-def _unlike(folder: Path, reason: str) -> UserError:
+def _wrong_folder(folder: Path, reason: str) -> UserError:
     remedy = (
         "give the folder that holds validation_list.txt, testing_list.txt and one folder of .wav files per "
         "word, or run with --download"
     )
-    return unlike(folder, "Speech Commands", reason, remedy)
+    return wrong_folder_error(folder, "Speech Commands", reason, remedy)
 
 
 def _wav_files(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Splits that follow from names alone, the same on every machine and in every order of the files."""
+"""Splits that depend only on the names of the recordings, not on the machine or the order of the files."""
 
 import hashlib
 from collections import defaultdict
@@ -11,18 +11,24 @@ from audiostride.corpora.base import Recording
 
 
 def hashes(names: Iterable[str]) -> NDArray[np.uint64]:
-    """(names,), the first eight bytes of each name's SHA-256."""
+    """Return the first eight bytes of the SHA-256 of each name, (names,)."""
     digests = (hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8] for name in names)
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 
 
 def by_name(names: Sequence[str], counts: dict[str, int]) -> list[str]:
-    """A split of each recording by the hash of its name, in the proportions of `counts`.
+    """Assign each recording to a split by the hash of its name.
 
-    Of as many names as `counts` has in sum, every split gets exactly its number.
+    Args:
+        names: names of the recordings.
+        counts: proportion of each split. If they sum to the number of names, each split gets exactly its
+            count.
+
+    Returns:
+        The split of each recording.
     """
-    shares = np.cumsum([0, *counts.values()]) / sum(counts.values())
-    bounds = np.rint(shares * len(names)).astype(int)
+    bounds_as_fractions = np.cumsum([0, *counts.values()]) / sum(counts.values())
+    bounds = np.rint(bounds_as_fractions * len(names)).astype(int)
     splits = np.empty(len(names), dtype=object)
     order = np.argsort(hashes(names), kind="stable")
     for split, begin, end in zip(counts, bounds[:-1], bounds[1:], strict=True):
@@ -31,81 +37,95 @@ def by_name(names: Sequence[str], counts: dict[str, int]) -> list[str]:
 
 
 def held_out(
-    groups: NDArray[np.uint64], strata: NDArray[np.int64], share: float, stay: int = 1
+    groups: NDArray[np.uint64], strata: NDArray[np.int64], fraction: float, min_kept: int = 1
 ) -> NDArray[np.bool_]:
-    """Which recordings to set apart: whole groups in order of their hashes, about a share of each stratum.
+    """Choose the recordings to hold out: whole groups in the order of their hashes, about a fraction of each
+    stratum.
 
-    A group may reach over several strata (a speaker who says every word). Of a stratum with several groups
-    one at least is set apart, unless that takes the last group of another; one at least stays of each.
+    A group may belong to several strata, such as a speaker who says every word. At least one group of each
+    stratum is kept. At least one group of each stratum that has several is held out, unless that would take
+    the last group of another stratum.
 
     Args:
-        groups: (recordings,), the hash of each recording's group.
-        strata: (recordings,), such as the labels.
-        share: from 0 to 1.
-        stay: how many groups of a stratum stay, where it has more.
+        groups: (recordings,), hash of the group of each recording.
+        strata: (recordings,), stratum of each recording, such as its label.
+        fraction: fraction of the recordings to hold out, 0 to 1.
+        min_kept: number of groups to keep of each stratum that has more than that.
+
+    Returns:
+        (recordings,), True for recordings that are held out.
     """
-    size_in, group_of, stratum_of = _sizes(groups, strata)
-    members: dict[int, list[int]] = defaultdict(list)
-    for group, sizes in enumerate(size_in):
+    sizes_of, group_of, stratum_of = _count_strata(groups, strata)
+    groups_in: dict[int, list[int]] = defaultdict(list)
+    for group, sizes in enumerate(sizes_of):
         for stratum in sizes:
-            members[stratum].append(group)
-    wanting = dict(enumerate((share * np.bincount(stratum_of)).tolist()))
-    spare = {stratum: min(len(m) - 1, max(1, len(m) - stay)) for stratum, m in members.items()}
+            groups_in[stratum].append(group)
+    # Of each stratum: recordings still to hold out, and groups that may still be taken.
+    missing = dict(enumerate((fraction * np.bincount(stratum_of)).tolist()))
+    spare = {s: min(len(members) - 1, max(1, len(members) - min_kept)) for s, members in groups_in.items()}
     chosen: set[int] = set()
 
-    def free(group: int) -> bool:
-        return group not in chosen and all(spare[stratum] > 0 for stratum in size_in[group])
+    def is_free(group: int) -> bool:
+        return group not in chosen and all(spare[stratum] > 0 for stratum in sizes_of[group])
 
     def cost(group: int) -> float:
-        """How much farther from their shares the strata are with this group."""
-        return sum(abs(wanting[s] - size) - abs(wanting[s]) for s, size in size_in[group].items())
+        """How much farther from their fractions the strata are with this group."""
+        return sum(abs(missing[s] - size) - abs(missing[s]) for s, size in sizes_of[group].items())
 
     def choose(group: int) -> None:
         chosen.add(group)
-        for stratum, size in size_in[group].items():
-            wanting[stratum] -= size
+        for stratum, size in sizes_of[group].items():
+            missing[stratum] -= size
             spare[stratum] -= 1
 
-    for group in range(len(size_in)) if share > 0 else ():
-        if free(group) and cost(group) <= 0:
+    for group in range(len(sizes_of)) if fraction > 0 else ():
+        if is_free(group) and cost(group) <= 0:
             choose(group)
-    # Those of few groups first, since they have the least to choose from.
-    for stratum in sorted(members, key=lambda s: len(members[s])) if share > 0 else ():
-        able = [group for group in members[stratum] if free(group)]
-        if able and chosen.isdisjoint(members[stratum]):
-            choose(min(able, key=cost))
+    # Strata with few groups come first, because they have the least choice.
+    for stratum in sorted(groups_in, key=lambda s: len(groups_in[s])) if fraction > 0 else ():
+        free = [group for group in groups_in[stratum] if is_free(group)]
+        if free and chosen.isdisjoint(groups_in[stratum]):
+            choose(min(free, key=cost))
     return np.isin(group_of, list(chosen))
 
 
-def _sizes(
+def _count_strata(
     groups: NDArray[np.uint64], strata: NDArray[np.int64]
 ) -> tuple[list[dict[int, int]], NDArray[np.int64], NDArray[np.int64]]:
-    """Of each group how many recordings of which strata; of each recording its group and stratum."""
-    names, group_of = np.unique(groups, return_inverse=True)
+    """Number the groups and the strata.
+
+    Returns:
+        For each group, in the order of the hashes, its number of recordings in each stratum; then the group
+        and the stratum of each recording.
+    """
+    hashes_of_groups, group_of = np.unique(groups, return_inverse=True)
     stratum_of = np.unique(strata, return_inverse=True)[1]
-    sizes: list[dict[int, int]] = [{} for _ in names]
-    pairs, counts = np.unique(stratum_of * len(names) + group_of, return_counts=True)
+    sizes_of: list[dict[int, int]] = [{} for _ in hashes_of_groups]
+    pairs, counts = np.unique(stratum_of * len(sizes_of) + group_of, return_counts=True)
     for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        stratum, group = divmod(pair, len(names))
-        sizes[group][stratum] = count
-    return sizes, group_of, stratum_of
+        stratum, group = divmod(pair, len(sizes_of))
+        sizes_of[group][stratum] = count
+    return sizes_of, group_of, stratum_of
 
 
 def by_group(recordings: Sequence[Recording], task: str, valid: float = 0.1, test: float = 0.1) -> list[str]:
-    """A split of each recording such that no group falls on both sides.
+    """Assign each recording to a split such that each group is in one split.
 
     Args:
-        recordings: their groups and labels count, their splits do not.
-        task: whose labels should be spread evenly, as far as the groups allow.
-        valid: share of the recordings that validate.
-        test: share of the recordings that test.
+        recordings: recordings with groups and labels. Their own splits are ignored.
+        task: task whose labels are distributed evenly, as far as the groups allow.
+        valid: fraction of the recordings for validation.
+        test: fraction of the recordings for the test.
+
+    Returns:
+        The split of each recording.
     """
     groups = hashes(recording.group or recording.path for recording in recordings)
     labels = [recording.labels.get(task, "") for recording in recordings]
     strata = np.unique(labels, return_inverse=True)[1]
-    tests = held_out(groups, strata, test, stay=2)
-    rest = np.flatnonzero(~tests)
-    validates = rest[held_out(groups[rest], strata[rest], valid / (1 - test))]
-    splits = np.where(tests, "test", "train").astype(object)
-    splits[validates] = "valid"
+    is_test = held_out(groups, strata, test, min_kept=2)
+    rest = np.flatnonzero(~is_test)
+    is_valid = rest[held_out(groups[rest], strata[rest], valid / (1 - test))]
+    splits = np.where(is_test, "test", "train").astype(object)
+    splits[is_valid] = "valid"
     return splits.tolist()

@@ -1,4 +1,4 @@
-"""What the readers of people's own sound files share: names of splits, and splits where none is given."""
+"""What the readers of a user's own sound files share: names of splits, and splits by group."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,8 @@ from audiostride.corpora.base import Recording
 from audiostride.corpora.splits import by_group
 from audiostride.errors import UserError
 
-SPLIT_WORDS = {
+# What users call the splits, in lower case.
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "valid": "valid",
@@ -23,36 +24,36 @@ SPLIT_WORDS = {
 
 
 def with_splits(recordings: Sequence[Recording], task: str) -> list[Recording]:
-    """Of ten recordings eight train, one validates and one tests; no group is on two sides.
+    """Return the recordings with new splits: 80 % train, 10 % valid, 10 % test, each group in one split.
 
     Args:
-        recordings: whose splits are still to be filled in.
-        task: whose labels are spread evenly.
+        recordings: recordings, whose own splits are ignored.
+        task: task whose labels are distributed evenly over the splits.
 
     Raises:
-        UserError: where there are too few groups.
+        UserError: if there are too few groups.
     """
     splits = by_group(recordings, task)
     if len(set(splits)) < 3:
         groups = len({recording.group or recording.path for recording in recordings})
         raise UserError(
-            f"too few groups of recordings ({groups}) to train, validate and test on: give a label of {task} "
-            "at least three (without groups, three recordings), or give the split"
+            f"too few groups of recordings ({groups}) for training, validation and test: give a label "
+            f"of {task} at least three groups (three recordings, if there are no groups), or give the split"
         )
     return [replace(r, split=split) for r, split in zip(recordings, splits, strict=True)]
 
 
-def remarks(recordings: Sequence[Recording], tasks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Notes on labels that cannot be learned or tested, and on groups that are on two sides of a split."""
-    splits = defaultdict(set)
+def split_notes(recordings: Sequence[Recording], tasks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return notes on groups in more than one split, and on labels without train or test recordings."""
+    splits_of = defaultdict(set)
     for recording in recordings:
-        splits[recording.group or recording.path].add(recording.split)
-    torn = sum(len(sides) > 1 for sides in splits.values())
-    notes = [f"groups on two sides of the split, which flatters the accuracy: {torn}"] if torn else []
+        splits_of[recording.group or recording.path].add(recording.split)
+    divided = sum(len(splits) > 1 for splits in splits_of.values())
+    notes = [f"groups in more than one split, which inflates the accuracy: {divided}"] if divided else []
     for task, labels in tasks.items():
         for split in ("train", "test"):
-            heard = {r.labels[task] for r in recordings if r.split == split and task in r.labels}
-            lacking = [label for label in labels if label not in heard]
-            if lacking:
-                notes.append(f"no {split} recordings of {task} {', '.join(lacking)}")
+            present = {r.labels[task] for r in recordings if r.split == split and task in r.labels}
+            missing = [label for label in labels if label not in present]
+            if missing:
+                notes.append(f"no {split} recordings of {task} {', '.join(missing)}")
     return tuple(notes)
