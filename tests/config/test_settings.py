@@ -8,15 +8,26 @@ from typing import get_type_hints
 import pytest
 from conftest import RECORDED
 
-from audiostride import LogMel, SeparableCNN
+from audiostride import LogMel, SeparableCNN, Window
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.layers.conv_downsample import Downsampling
+from audiostride.models.classifier import build_trunk
 
 
 def test_settings_and_network_have_the_same_defaults() -> None:
     assert get_type_hints(ModelSettings)["downsampling"] == Downsampling
     parameters = inspect.signature(SeparableCNN).parameters
-    assert asdict(ModelSettings()) == {name: parameter.default for name, parameter in parameters.items()}
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    window = defaults.pop("window")
+    assert asdict(ModelSettings()) == defaults | asdict(window)
+
+
+def test_the_network_is_built_as_its_settings_say() -> None:
+    settings = ModelSettings((4, 6), ((2, 3), (1.5, 2)), "diffstride", 2.0, False, "inside", 2)
+    network = build_trunk(settings)
+    assert network.window == Window(2.0, "inside", 2)
+    assert network.strides.tolist() == [[2, 3], [1.5, 2]]
+    assert network.embedding_size == 6
 
 
 def test_defaults_are_the_paper_s() -> None:

@@ -148,5 +148,5 @@ def test_bad_windows_report_a_clear_error() -> None:
         DiffStride2d(ramp="beside")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="multiple must be a whole number, at least 1, but got 0"):
         DiffStride2d(multiple=0)
-    with pytest.raises(ValueError, match=r"model\.smoothness is a share of the output's length where"):
+    with pytest.raises(ValueError, match=r"model\.smoothness is a fraction of the output length if"):
         ModelSettings(ramp="relative")
