@@ -1,4 +1,4 @@
-"""Shared trees: a tiny Speech Commands of plain sounds, and the recorded corpora where they are beside us."""
+"""Shared fixtures: small prepared corpora of plain sounds, and the recorded corpora if they are available."""
 
 import subprocess
 import sys
@@ -22,10 +22,10 @@ WORDS = ("yes", "no", "stop")
 
 
 def write_words(folder: Path, per_word: int = 10, seed: int = 0) -> Path:
-    """In the layout of Speech Commands, of ten recordings of a word six train, two validate and two test.
+    """Write sounds in the layout of Speech Commands: six of ten train, two validate and two test.
 
-    The words differ in shape, not in pitch, to which a network that pools over frequency is deaf: "yes" is a
-    tone, "no" a train of clicks, "stop" noise.
+    "yes" is a tone, "no" a series of clicks and "stop" noise. The words do not differ in pitch, because a
+    network that pools over frequency cannot tell pitches apart.
     """
     rng = np.random.default_rng(seed)
     lists: dict[str, list[str]] = {"validation_list.txt": [], "testing_list.txt": []}
@@ -68,9 +68,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recorded corpora, unpacked: speech_commands, nsynth, birdsong and acoustic_scenes."""
+    """Folder with the recorded corpora, unpacked: speech_commands, nsynth, birdsong and acoustic_scenes."""
     if not (RECORDED / "unpack").is_file():
-        pytest.skip("the recorded corpora are not beside the project")
+        pytest.skip("the folder ../shared/corpora with the recorded corpora is missing")
     out = tmp_path_factory.mktemp("recorded")
     subprocess.run([sys.executable, RECORDED / "unpack", out], check=True)
     return out

@@ -1,4 +1,4 @@
-"""Sound files of all kinds as mono 16-bit samples."""
+"""Reading sound files: levels, channels and rates of all formats, and the files that are refused."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from audiostride import audio_file as reading
+from audiostride import audio_file
 from audiostride.audio_file import BadSoundError, read_sound
 
 Samples = NDArray[np.float64]
@@ -49,27 +49,24 @@ def noise(samples: int, seed: int = 0) -> Samples:
     return 0.1 * np.random.default_rng(seed).standard_normal(samples)
 
 
-def write(file: Path, sound: Samples, rate: int = 16000, **how: Any) -> Path:
-    soundfile.write(file, sound, rate, **how)
+def write(file: Path, sound: Samples, rate: int = 16000, **options: Any) -> Path:
+    soundfile.write(file, sound, rate, **options)
     return file
 
 
-def heard(file: Path) -> Samples:
+def read_float(file: Path) -> Samples:
     return read_sound(file).samples / 32768
 
 
-def decibels(sound: Samples, of: Samples) -> float:
-    return 10 * np.log10(np.maximum(np.mean(sound**2), 1e-20) / np.mean(of**2))
+def decibels(sound: Samples, relative_to: Samples) -> float:
+    return 10 * np.log10(np.maximum(np.mean(sound**2), 1e-20) / np.mean(relative_to**2))
 
 
-def refusal(file: Path, **limits: float) -> str:
+def reason_of_refusal(file: Path, **limits: float) -> str:
     with pytest.raises(BadSoundError) as caught:
         read_sound(file, **limits)  # type: ignore[arg-type]
     assert str(caught.value) == f"{file} {caught.value.reason}: repair or remove it"
     return caught.value.reason
-
-
-# Level, channels, rates
 
 
 @pytest.mark.parametrize(("suffix", "format", "subtype", "error"), FORMATS)
@@ -78,12 +75,12 @@ def test_every_format_has_the_same_level_and_no_delay(
     suffix: str, format: str, subtype: str, error: float, rate: int, tmp_path: Path
 ) -> None:
     file = write(tmp_path / f"a.{suffix}", tone(440, rate), rate, format=format, subtype=subtype)
-    sound = heard(file)
+    sound = read_float(file)
     assert len(sound) == 8000
     np.testing.assert_allclose(sound[1000:-1000], tone(440, 16000)[1000:-1000], atol=error)
 
 
-def test_16_bit_mono_at_16_khz_comes_through_bit_for_bit(tmp_path: Path) -> None:
+def test_16_bit_mono_at_16_khz_is_read_bit_for_bit(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, 5000).astype(np.int16)
     for suffix in ("wav", "flac", "aiff"):
         soundfile.write(tmp_path / f"a.{suffix}", samples, 16000, subtype="PCM_16")
@@ -91,35 +88,33 @@ def test_16_bit_mono_at_16_khz_comes_through_bit_for_bit(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 12345, 22050, 32000, 44100, 48000, 96000, 192000])
-def test_a_tone_below_both_nyquist_frequencies_is_kept_in_level_and_in_time(
-    rate: int, tmp_path: Path
-) -> None:
+def test_tone_below_both_nyquist_frequencies_keeps_level_and_time(rate: int, tmp_path: Path) -> None:
     frequency = 0.88 * min(rate, 16000) / 2
     file = write(tmp_path / "a.wav", tone(frequency, rate), rate, subtype="FLOAT")
-    sound = heard(file)
+    sound = read_float(file)
     expected = tone(frequency, 16000)
     assert abs(len(sound) - len(expected)) <= 1
     middle = slice(1000, 7000)
-    assert abs(decibels(sound[middle], of=expected[middle])) < 0.1
-    assert decibels(sound[middle] - expected[middle], of=expected[middle]) < -60
+    assert abs(decibels(sound[middle], relative_to=expected[middle])) < 0.1
+    assert decibels(sound[middle] - expected[middle], relative_to=expected[middle]) < -60
 
 
 @pytest.mark.parametrize("rate", [22050, 44100, 48000, 96000, 192000])
 @pytest.mark.parametrize("frequency", [8100, 9500, 11000])
-def test_a_tone_above_the_new_nyquist_frequency_is_gone(rate: int, frequency: int, tmp_path: Path) -> None:
-    # Beside it a tone that stays, so that the file is not silent.
+def test_tone_above_the_new_nyquist_frequency_is_removed(rate: int, frequency: int, tmp_path: Path) -> None:
+    # A second, lower tone keeps the file from being silent.
     low = tone(1000, rate)
-    sound = heard(write(tmp_path / "a.wav", low + tone(frequency, rate), rate, subtype="FLOAT"))
-    rest = sound - heard(write(tmp_path / "b.wav", low, rate, subtype="FLOAT"))
-    assert decibels(rest[1000:-1000], of=tone(1000, 16000)) < -80
+    sound = read_float(write(tmp_path / "a.wav", low + tone(frequency, rate), rate, subtype="FLOAT"))
+    rest = sound - read_float(write(tmp_path / "b.wav", low, rate, subtype="FLOAT"))
+    assert decibels(rest[1000:-1000], relative_to=tone(1000, 16000)) < -80
 
 
-def test_resampling_agrees_with_that_of_scipy(tmp_path: Path) -> None:
-    # Band-limited far below the filter's slope, where any two good filters agree.
+def test_resampling_agrees_with_scipy(tmp_path: Path) -> None:
+    # The band ends far below the slope of the filter, where any two good filters agree.
     sound = resample_poly(noise(4000), 12, 1)
     file = write(tmp_path / "a.wav", sound, 48000, subtype="FLOAT")
     expected = resample_poly(sound, 1, 3)
-    assert decibels(heard(file)[500:-500] - expected[500:-500], of=expected) < -60
+    assert decibels(read_float(file)[500:-500] - expected[500:-500], relative_to=expected) < -60
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
@@ -127,36 +122,33 @@ def test_resampling_agrees_with_that_of_scipy(tmp_path: Path) -> None:
 def test_channels_are_averaged(channels: int, rate: int, tmp_path: Path) -> None:
     sounds = np.stack([noise(rate // 4, seed) for seed in range(channels)], axis=1)
     mixed = write(tmp_path / "mixed.wav", sounds.mean(axis=1), rate, subtype="FLOAT")
-    # WAVE_EXTENSIBLE is what several channels are usually written as.
+    # Files with several channels usually are WAVE_EXTENSIBLE.
     single = write(tmp_path / "single.wav", sounds, rate, format="WAVEX", subtype="FLOAT")
-    np.testing.assert_allclose(heard(single), heard(mixed), atol=1.1 / 32768)
+    np.testing.assert_allclose(read_float(single), read_float(mixed), atol=1.1 / 32768)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
-def test_reading_in_blocks_changes_nothing(
+def test_block_size_does_not_change_the_result(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / f"a.{suffix}", np.stack([noise(40000), noise(40000, 1)], axis=1), 44100)
     whole = read_sound(file).samples
-    monkeypatch.setattr(reading, "_BLOCK", 777)
+    monkeypatch.setattr(audio_file, "_BLOCK", 777)
     np.testing.assert_allclose(read_sound(file).samples, whole, atol=1)
 
 
-def test_loud_float_files_are_clipped_and_not_wrapped(tmp_path: Path) -> None:
+def test_loud_float_files_are_clipped_and_do_not_wrap(tmp_path: Path) -> None:
     file = write(tmp_path / "a.wav", np.array([2.0, -2.0, 0.25]), subtype="FLOAT")
     assert read_sound(file).samples.tolist() == [32767, -32768, 8192]
-
-
-# What is wrong with a file
 
 
 @pytest.mark.parametrize(
     "name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff", "a.au", "a.snd", "a.raw", "a.vox", "a.gsm", "a"]
 )
-def test_what_is_no_sound_is_refused_whatever_its_name(name: str, tmp_path: Path) -> None:
+def test_files_without_sound_are_refused_whatever_their_name(name: str, tmp_path: Path) -> None:
     for content in (b"", b"RIFF no sound", np.random.default_rng(0).bytes(5000)):
         (tmp_path / name).write_bytes(content)
-        assert refusal(tmp_path / name) == "cannot be read as sound"
+        assert reason_of_refusal(tmp_path / name) == "cannot be read as sound"
 
 
 def test_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -> None:
@@ -164,68 +156,67 @@ def test_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "link.wav").symlink_to("nowhere.wav")
     for name in ("folder.wav", "pipe.wav", "link.wav", "none.wav"):
-        assert refusal(tmp_path / name) == "is missing or not a file"
+        assert reason_of_refusal(tmp_path / name) == "is missing or not a file"
 
 
-def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
-    assert refusal(write(tmp_path / "a.wav", np.zeros(0))) == "contains no samples"
+def test_file_without_samples_is_refused(tmp_path: Path) -> None:
+    assert reason_of_refusal(write(tmp_path / "a.wav", np.zeros(0))) == "contains no samples"
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
-def test_silence_is_refused_and_so_is_an_offset_alone(rate: int, tmp_path: Path) -> None:
+def test_silence_and_constant_offset_are_refused(rate: int, tmp_path: Path) -> None:
     stereo = np.stack([tone(440, rate), -tone(440, rate)], axis=1)
     for sound in (np.zeros(5000), np.full(5000, 0.25), stereo, 1e-6 * tone(440, rate)):
-        assert refusal(write(tmp_path / "a.wav", sound, rate, subtype="FLOAT")) == "is silent"
+        assert reason_of_refusal(write(tmp_path / "a.wav", sound, rate, subtype="FLOAT")) == "is silent"
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("rate", [16000, 44100])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
 @pytest.mark.parametrize("channels", [1, 4])
-def test_values_that_are_no_numbers_are_refused(
+def test_nan_infinite_and_huge_values_are_refused(
     value: float, channels: int, rate: int, tmp_path: Path
 ) -> None:
     sound = np.tile(noise(5000)[:, None], (1, channels))
     sound[4000:4010] = value
     file = write(tmp_path / "a.wav", sound, rate, subtype="FLOAT")
-    assert refusal(file) == "contains NaN, infinite or huge values"
+    assert reason_of_refusal(file) == "contains NaN, infinite or huge values"
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAW"])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_sound_with_over_one_percent_at_full_scale_is_clipped(
+def test_sound_with_over_one_percent_at_full_scale_is_clipped(
     subtype: str, channels: int, tmp_path: Path
 ) -> None:
     for share, clipped in ((0.005, False), (0.02, True)):
         sound = tone(440, 16000)
-        sound[: int(share * len(sound))] = 1  # on one side only
+        sound[: int(share * len(sound))] = 1  # positive values only
         file = write(tmp_path / "a.wav", np.stack([sound] * channels, axis=1), subtype=subtype)
         assert read_sound(file).clipped is clipped
 
 
-def test_too_long_a_file_is_refused_after_one_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_is_too_long_is_refused_after_one_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write(tmp_path / "a.flac", noise(40000), 8000)
     assert len(read_sound(file, longest_s=5).samples) == 80000
     blocks = []
-    whole = soundfile.SoundFile.read
+    read = soundfile.SoundFile.read
 
-    def counted(self: soundfile.SoundFile, *args: Any, **how: Any) -> Samples:
+    def read_and_count(self: soundfile.SoundFile, *args: Any, **options: Any) -> Samples:
         blocks.append(1)
-        return whole(self, *args, **how)
+        return read(self, *args, **options)
 
-    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
-    monkeypatch.setattr(reading, "_BLOCK", 1000)
-    assert refusal(file, longest_s=4.9) == "is too long"
+    monkeypatch.setattr(soundfile.SoundFile, "read", read_and_count)
+    monkeypatch.setattr(audio_file, "_BLOCK", 1000)
+    assert reason_of_refusal(file, longest_s=4.9) == "is too long"
     assert len(blocks) == 1
 
 
-def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
+def test_files_with_undecodable_names_are_read(tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9 \xff\n.wav")
     soundfile.write(os.fsencode(file), noise(100), 16000)
     assert len(read_sound(file).samples) == 100
-
-
-# Files that end too early
 
 
 @pytest.mark.parametrize(
@@ -245,7 +236,7 @@ def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("seconds", [0.5, 4])
-def test_a_file_that_was_cut_is_refused(
+def test_truncated_file_is_refused(
     suffix: str, format: str, subtype: str, seconds: float, tmp_path: Path
 ) -> None:
     file = tmp_path / f"a.{suffix}"
@@ -255,38 +246,38 @@ def test_a_file_that_was_cut_is_refused(
     content = file.read_bytes()
     for share in np.linspace(0.01, 0.98, 12):
         file.write_bytes(content[: int(share * len(content))])
-        assert refusal(file) in ("ends too early", "cannot be read as sound")
+        assert reason_of_refusal(file) in ("ends too early", "cannot be read as sound")
 
 
-def test_a_tag_behind_ogg_and_mp3_is_no_cut(tmp_path: Path) -> None:
+def test_tag_at_the_end_of_ogg_and_mp3_is_accepted(tmp_path: Path) -> None:
     for name in ("a.ogg", "a.mp3"):
         file = write(tmp_path / name, noise(8000))
         file.write_bytes(file.read_bytes() + b"TAG" + bytes(125))
         assert len(read_sound(file).samples) == 8000
 
 
-def test_wav_and_flac_that_were_written_to_a_pipe_are_read_whole(tmp_path: Path) -> None:
-    """Their headers could not be filled in afterwards: WAV and AU tell an endless length, FLAC none."""
+def test_wav_au_and_flac_that_were_written_to_a_pipe_are_read_completely(tmp_path: Path) -> None:
+    """Their headers could not be completed: WAV and AU announce a huge length, FLAC none."""
     sound = noise(40000)
     for length in (2**32 - 1, 2**31 - 1, 2**31 - 4096):
         wav = write(tmp_path / "a.wav", sound)
         content = bytearray(wav.read_bytes())
         content[4:8] = content[40:44] = struct.pack("<I", length)
         wav.write_bytes(content)
-        np.testing.assert_allclose(heard(wav), sound, atol=1e-4)
+        np.testing.assert_allclose(read_float(wav), sound, atol=1e-4)
     au = write(tmp_path / "a.au", sound)
     au.write_bytes(au.read_bytes()[:8] + b"\xff" * 4 + au.read_bytes()[12:])
-    np.testing.assert_allclose(heard(au), sound, atol=1e-4)
+    np.testing.assert_allclose(read_float(au), sound, atol=1e-4)
     flac = write(tmp_path / "a.flac", sound)
     content = bytearray(flac.read_bytes())
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     flac.write_bytes(content)
-    np.testing.assert_allclose(heard(flac), sound, atol=1e-4)
+    np.testing.assert_allclose(read_float(flac), sound, atol=1e-4)
 
 
-def test_a_cut_goes_unseen_where_no_length_is_told(tmp_path: Path) -> None:
-    """What `read_sound` says of its limits: a WAV from a pipe, and an MP3 without its first, Xing, frame."""
+def test_truncation_goes_unnoticed_if_the_format_does_not_store_the_length(tmp_path: Path) -> None:
+    """These limits are documented at `read_sound`: WAV from a pipe, and MP3 without the Xing frame."""
     wav = write(tmp_path / "a.wav", noise(8000))
     content = bytearray(wav.read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4

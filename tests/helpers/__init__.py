@@ -1,1 +1,1 @@
-"""Pieces that several tests share."""
+"""Pieces that several test files share."""

@@ -1,4 +1,4 @@
-"""DiffStride by its definition: plain loops in double precision, without torch."""
+"""DiffStride as it is defined, in plain loops and double precision, without torch."""
 
 import math
 
@@ -13,7 +13,7 @@ def length(n: int, stride: float, smoothness: float) -> int:
 
 
 def lifted(n: int, stride: float, smoothness: float) -> float:
-    """The stride that keeps a gradient alive: property 4 of the design."""
+    """Return the stride, raised to n / (n − 1) where a smaller one would get no gradient."""
     return max(stride, n / (n - 1)) if smoothness > 0 and n > 1 else stride
 
 
@@ -28,7 +28,7 @@ def matrix(n: int, stride: float, smoothness: float) -> NDArray[np.float64]:
     cutoff = n / (2 * lifted(n, stride, smoothness))
     bins = list(range(-(m // 2), m // 2 + 1))
     if m == n and n % 2 == 0:
-        bins.pop()  # +n/2 and −n/2 are one bin
+        bins.pop()  # +n/2 and −n/2 are the same bin
     result = np.zeros((m, n))
     for j in range(m):
         for i in range(n):

@@ -1,4 +1,4 @@
-"""A run that takes seconds, and a look into what it left."""
+"""A run that takes seconds, and functions that read its results."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A tiny corpus of two tasks on the same recordings, and a run on it."""
+"""A tiny corpus with two tasks on the same recordings, and the recipe of a run on it."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ LABELS = {"shape": ["click", "hiss"], "level": ["high", "low", "middle"]}
 
 
 def write_sounds(folder: Path, recordings: int = 40, valid: bool = True) -> Corpus:
-    """Clicks or noise at one of three levels: two tasks on each recording, but the level of every fifth."""
+    """Write clicks or noise at one of three levels. Every fifth recording has no label for the level."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     made = []
