@@ -1,11 +1,11 @@
-"""Several runs as one: mean and standard deviation of what they have learned, as in the paper's table 2."""
+"""Means over runs of what they have learned, as in table 2 of Riad et al. 2022."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from audiostride.tables import Spread
 
-# What is averaged, of the columns of `stride_table`.
+# The columns of `stride_table` that are averaged.
 _AVERAGED = (
     "stride",
     "effective_stride",
@@ -20,35 +20,31 @@ _AVERAGED = (
     "cycles_per_octave",
 )
 
+Rows = list[dict[str, Any]]
 
-def grouped(tables: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
-    """One row per group, layer and axis.
+
+def grouped(tables: Sequence[tuple[str, Rows]]) -> Rows:
+    """Average the stride tables of each group of runs.
 
     Args:
-        tables: of each run the name of its group and its rows, see `stride_table`.
+        tables: for each run the name of its group, and its rows from `stride_table`.
 
     Returns:
-        Rows with group, runs (how many have the layer), layer, axis, unit, and a `Spread` per number. An edge
-        that one of the runs does not have is None: a mean over the others would be another thing.
+        One row per group, layer and axis, with group, runs (number of runs that have the layer), layer, axis,
+        unit, and a `Spread` for each number. If an edge does not exist in all runs, it is None.
     """
-    members: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    result = []
     for group in dict.fromkeys(name for name, _ in tables):
+        members: dict[tuple[int, str], Rows] = {}
         for row in (row for name, rows in tables if name == group for row in rows):
-            members.setdefault((group, row["layer"], row["axis"]), []).append(row)
-    return [
-        {"group": group, "runs": len(rows), "layer": layer, "axis": axis}
-        | {name: _spread([row[name] for row in rows]) for name in _AVERAGED}
-        | {"unit": rows[0]["unit"]}
-        for (group, layer, axis), rows in sorted(members.items(), key=lambda item: _order(tables, item[0]))
-    ]
-
-
-def _order(
-    tables: Sequence[tuple[str, list[dict[str, Any]]]], key: tuple[str, int, str]
-) -> tuple[int, int, bool]:
-    """Groups as they came, then layers, then time before frequency."""
-    group, layer, axis = key
-    return [name for name, _ in tables].index(group), layer, axis == "frequency"
+            members.setdefault((row["layer"], row["axis"]), []).append(row)
+        result += [
+            {"group": group, "runs": len(rows), "layer": layer, "axis": axis}
+            | {name: _spread([row[name] for row in rows]) for name in _AVERAGED}
+            | {"unit": rows[0]["unit"]}
+            for (layer, axis), rows in members.items()
+        ]
+    return result
 
 
 def _spread(values: list[float | None]) -> Spread | None:

@@ -1,4 +1,4 @@
-"""Runs as they lie on disk, finished or not, and what sets them apart."""
+"""Reading runs, finished or not, and naming how their recipes differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from audiostride.models.classifier import Classifier, load
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained model with what led to it.
+    """A trained classifier with its recipe and log.
 
     Attributes:
-        name: the folder or file as it was given.
-        classifier: in evaluation mode, on the CPU.
-        recipe: what it was trained with; of a checkpoint file away from its run only the model is known.
-        log: lines of metrics.jsonl: step, seconds, metrics and strides of each validation.
-        notes: what someone who reads its results should know, a sentence each.
+        name: path of the run folder or checkpoint file, as given.
+        classifier: the classifier in evaluation mode, on the CPU.
+        recipe: the recipe of the run. For a checkpoint file outside a run only its model settings are known.
+        log: the lines of metrics.jsonl, with step, seconds, metrics and strides of each validation.
+        notes: sentences that readers of the results should know.
     """
 
     name: str
@@ -32,6 +32,7 @@ class TrainedRun:
 
     @property
     def tasks(self) -> str:
+        """Names of the tasks, separated by commas."""
         return ", ".join(self.classifier.labels)
 
 
@@ -39,7 +40,7 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     """Read a run folder, or a checkpoint file.
 
     Raises:
-        UserError: where there is no checkpoint, or one that cannot be read.
+        UserError: if there is no checkpoint, or it cannot be read.
     """
     classifier = load(name, checkpoint)
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
@@ -48,11 +49,11 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     recipe, log = read_config(folder), read_metrics(folder / METRICS)
     notes = []
     if not log:
-        notes.append(f"{name} has no log ({METRICS} is missing or empty): its course is not shown")
+        notes.append(f"{name} has no log ({METRICS} is missing or empty): its training is not shown")
     elif log[-1]["step"] < recipe.training.steps:
         notes.append(
-            f"{name} is at step {log[-1]['step']} of {recipe.training.steps}: shown as it is now, "
-            f"at its {checkpoint} checkpoint"
+            f"{name} is at step {log[-1]['step']} of {recipe.training.steps}: "
+            f"its present {checkpoint} checkpoint is shown"
         )
     if classifier.trunk.downsampling != "diffstride":
         notes.append(f"{name} learns no strides, its downsampling is {classifier.trunk.downsampling}")
@@ -60,13 +61,13 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
 
 
 def open_runs(names: Sequence[str], checkpoint: str = "best") -> tuple[list[TrainedRun], list[str]]:
-    """Read what can be read of several runs.
+    """Read several runs, and leave out those that cannot be read.
 
     Returns:
-        The runs, and a sentence for each that cannot be read, followed by the notes of the others.
+        The runs; and a sentence for each run that cannot be read, followed by the notes of the others.
 
     Raises:
-        UserError: where none can be read.
+        UserError: if no run can be read.
     """
     runs, failures = [], []
     for name in names:
@@ -86,24 +87,24 @@ def open_runs(names: Sequence[str], checkpoint: str = "best") -> tuple[list[Trai
 
 
 def titles(runs: Sequence[TrainedRun]) -> list[str]:
-    """Of each run what sets it apart from the others, seeds aside; the tasks where nothing does.
+    """Return the settings that distinguish each run's recipe from the others, apart from seeds.
 
-    "smoothness 4, downsampling diffstride"
+    A title is for example "smoothness 4, downsampling diffstride". If nothing differs, it is the tasks.
     """
     several_tasks = len({run.tasks for run in runs}) > 1
     result = []
     for run, different in zip(runs, differences([run.recipe for run in runs]), strict=True):
         words = [run.tasks] if several_tasks else []
-        words += [f"{name.rpartition('.')[2]} {_plain(value)}" for name, value in different.items()]
+        words += [f"{name.rpartition('.')[2]} {_short(value)}" for name, value in different.items()]
         result.append(", ".join(words) or run.tasks)
     return result
 
 
-def _plain(value: Any) -> str:
-    """(2.0, 3.0) as 2×3, nothing longer than it need be."""
+def _short(value: Any) -> str:
+    """Return a setting as short text, for example "2×3" for (2.0, 3.0)."""
     if value is None:
         return "default"
     if isinstance(value, list | tuple):
         paired = len(value) == 2 and all(isinstance(item, int | float) for item in value)
-        return ("×" if paired else " ").join(map(_plain, value))
+        return ("×" if paired else " ").join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
