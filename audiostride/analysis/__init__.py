@@ -1,1 +1,1 @@
-"""What trained strides mean."""
+"""The meaning of trained strides: cut-off frequencies, tables, figures and sounds."""

@@ -1,25 +1,30 @@
-"""A network layer by layer: what goes in and comes out, what it costs, how much sound a value has seen."""
+"""A network layer by layer: sizes, parameters, multiply-accumulates and receptive fields."""
 
 from typing import Any
 
 from audiostride.layers import ConvDownsample
 from audiostride.models.separable_cnn import SeparableCNN
 
-# Of the frontend: from frame to frame, and the length of a frame's window.
+# Of the frontend: distance between frames, and length of the window of a frame.
 HOP_MS, WINDOW_MS = 10.0, 25.0
 
 
 def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> list[dict[str, Any]]:
-    """One row per convolution with its downsampling, then one for the whole trunk.
+    """Return a row per convolution with its downsampling, and a last row for the whole trunk.
 
-    Multiply-accumulates are those of convolutions and resampling in a forward pass of one window, with the
-    strides as they are now. Receptive fields are those of the convolutions, where an output sample stands for
-    as many input samples as the axis is shortened by; low-pass windows reach over the whole axis besides.
+    Multiply-accumulates count the convolutions and the resampling in a forward pass of one window at the
+    present strides. Receptive fields are those of the convolutions, with the effective strides between them.
+    The additional reach of low-pass windows, which extend over the whole axis, is not included.
 
     Args:
         trunk: the network.
-        frames: of the spectrogram, 100 to the second.
-        mel_channels: of the spectrogram.
+        frames: length of the spectrogram, 100 frames per second.
+        mel_channels: number of mel channels of the spectrogram.
+
+    Returns:
+        Rows with layer, channels, input and output (size of the feature map, time × frequency), stride,
+        effective_stride (input length / output length), parameters, mega_macs (millions of
+        multiply-accumulates), field_ms and field_mels (receptive field in milliseconds and mel channels).
     """
     sizes, field, jump = [frames, mel_channels], [1.0, 1.0], [1.0, 1.0]
     rows: list[dict[str, Any]] = []
@@ -66,13 +71,13 @@ def _parameters(module: Any) -> int:
 
 
 def _macs(layer: ConvDownsample, n: int, lines: int) -> int:
-    """Of one layer on an axis of n samples, over so many lines along it."""
+    """Return the multiply-accumulates of a layer, for `lines` lines of n samples along its axis."""
     length = layer.output_length(n)
-    mixing = layer.kernel_size * layer.conv.in_channels * layer.conv.out_channels
+    weights = layer.kernel_size * layer.conv.in_channels * layer.conv.out_channels
     if layer.kind == "strided":
-        return mixing * length * lines
+        return weights * length * lines
     if layer.kind not in ("spectral", "diffstride") or (layer.kind == "spectral" and length == n):
-        return mixing * n * lines
+        return weights * n * lines
     if layer.is_fused(n):
-        return (mixing * length + layer.kernel_size * layer.conv.in_channels * length * n) * lines
-    return (mixing * n + layer.conv.out_channels * length * n) * lines
+        return (weights * length + layer.kernel_size * layer.conv.in_channels * length * n) * lines
+    return (weights * n + layer.conv.out_channels * length * n) * lines

@@ -1,1 +1,1 @@
-"""Runs as one HTML page."""
+"""The report about runs, an HTML page."""

@@ -1,4 +1,4 @@
-"""Strides as cut-off frequencies."""
+"""Cut-off frequencies of strides, and their means over runs."""
 
 import math
 from typing import Any
@@ -28,31 +28,35 @@ TABLE_2 = {
 
 
 @pytest.mark.parametrize("task", TABLE_2)
-def test_reproduces_the_grid_of_the_paper_s_table_2(task: str) -> None:
-    """At 160 frames and 64 channels every printed value is a mean of three grid points, and ours lies within
-    one step of it: the mean stride's edge is not the mean of three strides' edges."""
+def test_cutoffs_lie_within_one_bin_of_table_2(task: str) -> None:
+    """Each value in the table is the mean of three runs, on the grid of 160 frames and 64 mel channels.
+
+    The cut-off of a mean stride differs from the mean of three cut-offs by up to one bin.
+    """
     time_stride, time_hz, mel_stride, cycles = TABLE_2[task]
     for n, rate, stride, printed in ((160, 100.0, time_stride, time_hz), (64, 1.0, mel_stride, cycles)):
         step = rate / n
-        ours = cutoffs(n, stride, 4.0, rate).pass_band_on_grid
-        assert abs(ours - printed) <= step
+        cutoff = cutoffs(n, stride, 4.0, rate).pass_band_on_grid
+        assert abs(cutoff - printed) <= step
 
 
-def test_cutoffs_of_the_paper_s_speech_row() -> None:
-    """Where three runs agree the printed value is ours: 25 Hz at stride 1.97, 0.25 cycles per mel at 1.95."""
+def test_cutoffs_equal_table_2_where_its_three_runs_agree() -> None:
+    """Speech commands: 25 Hz at a stride of 1.97, and 0.25 cycles per mel at 1.95."""
     assert cutoffs(160, 1.97, 4.0, 100.0).pass_band_on_grid == 25.0
     assert cutoffs(64, 1.95, 4.0, 1.0).pass_band_on_grid == 0.25
 
 
-def test_edges_by_hand() -> None:
+def test_edges_equal_values_computed_by_hand() -> None:
     edges = cutoffs(100, 2.0, 4.0, 100.0)
     assert (edges.pass_band, edges.pass_band_on_grid) == (25.0, 25.0)
     assert (edges.half_amplitude, edges.stop_band) == (27.0, 29.0)
-    assert cutoffs(64, 64 / 30, 4.0, 1.0).pass_band_on_grid == 15 / 64  # whole but for rounding
+    assert (
+        cutoffs(64, 64 / 30, 4.0, 1.0).pass_band_on_grid == 15 / 64
+    )  # a whole bin, apart from rounding errors
     assert cutoffs(101, 2.0, 0.0, 101.0).pass_band_on_grid == 25.0
 
 
-def test_an_edge_above_the_nyquist_frequency_is_none() -> None:
+def test_edge_above_the_nyquist_frequency_is_none() -> None:
     edges = cutoffs(16, 1.25, 4.0, 1.0)
     assert edges.pass_band == 0.4
     assert edges.half_amplitude is None
@@ -60,8 +64,8 @@ def test_an_edge_above_the_nyquist_frequency_is_none() -> None:
 
 
 @pytest.mark.parametrize("smoothness", [1.0, 4.0])
-def test_edges_are_where_the_layer_s_gain_is_one_half_and_zero(smoothness: float) -> None:
-    """The gain of the matrix itself, measured with tones between the bins' edges."""
+def test_layer_has_a_gain_of_one_half_and_zero_at_its_edges(smoothness: float) -> None:
+    """Tones measure the gain of the resampling matrix."""
     n, rate = 400, 100.0
     stride = n / (2 * 60.0)
     edges = cutoffs(n, stride, smoothness, rate)
@@ -84,7 +88,7 @@ def classifier(**settings: Any) -> Classifier:
     return Classifier({"word": ["a", "b"]}, ModelSettings((4, 6), ((2, 2), (1, 3)), **settings))
 
 
-def test_table_follows_the_rate_from_layer_to_layer() -> None:
+def test_rate_decreases_from_layer_to_layer() -> None:
     rows = stride_table(classifier(smoothness=1.0))
     assert [(row["layer"], row["axis"]) for row in rows] == [
         (1, "time"), (1, "frequency"), (2, "time"), (2, "frequency"),
@@ -99,12 +103,12 @@ def test_table_follows_the_rate_from_layer_to_layer() -> None:
     assert mel["pass_band"] == pytest.approx(34 / 64 / 6)
 
 
-def test_table_at_another_length_of_sound() -> None:
+def test_rate_does_not_depend_on_the_length_of_the_sound() -> None:
     rows = stride_table(classifier(), frames=160)
     assert (rows[0]["input_length"], rows[0]["rate"]) == (160, 100.0)
 
 
-def test_spectral_pooling_has_one_edge_and_strided_convolution_none() -> None:
+def test_spectral_pooling_has_one_edge_and_strided_convolution_has_none() -> None:
     row = stride_table(classifier(downsampling="spectral"))[0]
     assert row["pass_band"] == row["half_amplitude"] == row["stop_band"] == 25.0
     row = stride_table(classifier(downsampling="strided"))[0]
@@ -113,14 +117,14 @@ def test_spectral_pooling_has_one_edge_and_strided_convolution_none() -> None:
 
 
 @pytest.mark.parametrize("task", TABLE_2)
-def test_the_printed_cutoffs_of_table_2_follow_from_three_strides_near_the_printed_ones(task: str) -> None:
-    """Three runs whose strides have the printed mean, but for rounding, have edges with the printed mean."""
+def test_three_strides_with_the_mean_of_table_2_can_have_its_mean_cutoff(task: str) -> None:
+    """The table lists means of strides and of cut-offs, both rounded. Construct three such runs."""
     time_stride, time_hz, mel_stride, cycles = TABLE_2[task]
     for n, rate, stride, printed in ((160, 100.0, time_stride, time_hz), (64, 1.0, mel_stride, cycles)):
         low, high = round(3 * printed * n / rate) // 3, -(-round(3 * printed * n / rate) // 3)
         above = round(3 * printed * n / rate) - 3 * low
         bins = [high] * above + [low] * (3 - above)
-        # An edge at bin b is that of all strides in (n / (2 b + 2), n / (2 b)]: move to the printed mean.
+        # All strides in (n / (2 b + 2), n / (2 b)] have their edge at bin b. Move to the mean in the table.
         most, least = [n / (2 * b) for b in bins], [n / (2 * b + 2) + 1e-9 for b in bins]
         share = (3 * stride - sum(least)) / (sum(most) - sum(least))
         slack = 3 * 0.005 / (sum(most) - sum(least))
@@ -133,26 +137,26 @@ def test_the_printed_cutoffs_of_table_2_follow_from_three_strides_near_the_print
         assert round(sum(edges) / 3, digits) == pytest.approx(printed, abs=0.6 * 10**-digits)
 
 
-def test_octaves_between_channels_are_those_of_librosa_s_mel_frequencies() -> None:
-    """Around a channel's middle: the geometric spacing of its two neighbours, halved."""
+def test_octaves_per_channel_agree_with_librosa() -> None:
+    """The reference is half the distance between the two neighbours of a mel channel, in octaves."""
     frontend = LogMel()
-    middles = librosa.mel_frequencies(66, fmin=60, fmax=7800, htk=True)
+    centres = librosa.mel_frequencies(66, fmin=60, fmax=7800, htk=True)
     for channel in (5, 20, 60):
-        wide = math.log2(middles[channel + 1] / middles[channel - 1]) / 2
-        assert octaves_per_channel(frontend, middles[channel]) == pytest.approx(wide, rel=0.01)
+        octaves = math.log2(centres[channel + 1] / centres[channel - 1]) / 2
+        assert octaves_per_channel(frontend, centres[channel]) == pytest.approx(octaves, rel=0.01)
     with pytest.raises(ValueError, match="mel channels reach from 60 to 7800 Hz, not to 20 Hz"):
         octaves_per_channel(frontend, 20.0)
 
 
-def test_the_cumulated_pass_band_is_the_lowest_so_far() -> None:
+def test_cumulated_pass_band_is_the_lowest_up_to_a_layer() -> None:
     deep = ModelSettings((4, 4, 4), ((2, 2), (1, 1), (2, 4)), smoothness=4.0)
     rows = [row for row in stride_table(Classifier({"word": ["a", "b"]}, deep)) if row["axis"] == "time"]
     bands = [row["pass_band"] for row in rows]
     assert [row["cumulated_pass_band"] for row in rows] == [bands[0], min(bands[:2]), min(bands)]
-    assert bands[1] > bands[0]  # the ramp has kept more than the pass band
+    assert bands[1] > bands[0]  # the ramp of the first layer keeps more than its pass band
 
 
-def test_groups_are_means_with_deviations_and_miss_what_a_member_misses() -> None:
+def test_group_has_mean_and_deviation_unless_a_run_lacks_the_edge() -> None:
     tables = [stride_table(classifier(smoothness=1.0)) for _ in range(3)]
     for table, stride in zip(tables, (1.9, 2.0, 2.1), strict=True):
         table[0]["stride"] = stride

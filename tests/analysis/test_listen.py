@@ -1,4 +1,4 @@
-"""What the first layer's low-pass leaves of a sound: modulations, what is rebuilt, the picture, the files."""
+"""The effect of the first layer's low-pass on a sound: modulations, rebuilt sounds, figure and files."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,7 @@ from audiostride.errors import UserError
 
 
 def classifier(stride: tuple[float, float] = (2.0, 2.0), **settings: Any) -> Classifier:
-    """Untrained, but normalising as one that has heard speech."""
+    """Make an untrained classifier whose normalisation has the statistics of speech."""
     made = Classifier({"word": ["a", "b"]}, ModelSettings([2], [stride], **settings)).eval()
     mean, variance = made.normalise.running_mean, made.normalise.running_var
     assert mean is not None
@@ -46,26 +46,26 @@ def hiss(seconds: float = 0.15, rate: int = 16000) -> NDArray[np.float64]:
 
 
 def voice(seconds: float = 0.15, rate: int = 16000) -> NDArray[np.float64]:
-    """Harmonics that die away, over some noise."""
+    """Return decaying harmonics with some noise."""
     t = np.arange(round(seconds * rate)) / rate
     harmonics = sum(np.sin(2 * np.pi * 150 * k * t) / k for k in range(1, 20))
     return 0.2 * harmonics * np.exp(-3 * t) + 0.2 * hiss(seconds, rate)
 
 
 def modulated(hertz: float) -> Tensor:
-    """Three seconds of a tone whose level goes up and down sinusoidally."""
+    """Return three seconds of a tone whose level in decibels is modulated by a sine."""
     t = np.arange(48000) / 16000
     return torch.tensor(tone(seconds=3.0) * np.exp(np.sin(2 * np.pi * hertz * t)), dtype=torch.float32)
 
 
 def modulation(log_mel: Tensor, hertz: int) -> float:
-    """How far the second window, which has no beginning or end, goes up and down so many times."""
+    """Return the amplitude of a modulation in the second window, which has no onset or end of the sound."""
     return float(torch.fft.rfft(log_mel[100:200], dim=0)[hertz].abs().square().sum().sqrt())
 
 
 @pytest.mark.parametrize("settings", [{"smoothness": 4.0}, {"downsampling": "spectral"}], ids=str)
-def test_slow_modulations_stay_and_fast_ones_are_gone(settings: dict[str, Any]) -> None:
-    """A stride of 2 keeps up to 25 Hz and nothing from 29 Hz on, a stride of 1 over frequency nearly all."""
+def test_slow_modulations_pass_and_fast_ones_are_removed(settings: dict[str, Any]) -> None:
+    """A stride of 2 passes up to 25 Hz and nothing from 29 Hz on. Over frequency the stride is 1."""
     model = classifier((2.0, 1.0), **settings)
     before, after = spectrograms(model, modulated(10))
     assert modulation(after, 10) == pytest.approx(modulation(before, 10), rel=0.01)
@@ -74,26 +74,26 @@ def test_slow_modulations_stay_and_fast_ones_are_gone(settings: dict[str, Any]) 
     assert modulation(after, 40) < 1e-3 * modulation(before, 40)
 
 
-def test_over_frequency_it_is_the_normalised_spectrogram_that_is_low_passed() -> None:
-    """Up to 1/4 cycle per mel channel, bin 16, all stays; from the stop band on, bin 20, nothing does."""
+def test_low_pass_over_frequency_applies_to_the_normalised_spectrogram() -> None:
+    """The pass band ends at 1/4 cycle per mel channel, bin 16, and the stop band begins at bin 20."""
     model = classifier((1.0, 2.0), smoothness=4.0)
     noise = torch.randn(16000, generator=torch.Generator().manual_seed(0)) / 10
     before, after = (
         torch.fft.rfft(model.normalise(log_mel), dim=1) for log_mel in spectrograms(model, noise)
     )
-    slow = torch.arange(100) <= 47  # below the ramp that a stride of 1 has over time
+    slow = torch.arange(100) <= 47  # below the ramp of a stride of 1 over time
     before, after = torch.fft.fft(before, dim=0)[slow], torch.fft.fft(after, dim=0)[slow]
     torch.testing.assert_close(after[:, :17], before[:, :17], rtol=1e-3, atol=1e-2)
     assert before[:, 20:].abs().mean() > 10
     assert after[:, 20:].abs().max() < 1e-2
 
 
-def test_without_a_ramp_a_stride_of_one_changes_nothing() -> None:
+def test_stride_of_one_without_a_ramp_changes_nothing() -> None:
     before, after = spectrograms(classifier((1.0, 1.0), downsampling="spectral"), modulated(40))
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
 
 
-def test_windows_do_not_hear_one_another() -> None:
+def test_windows_do_not_affect_each_other() -> None:
     model, sound = classifier(), modulated(7)
     louder = sound.clone()
     louder[20000:] *= 10
@@ -102,13 +102,13 @@ def test_windows_do_not_hear_one_another() -> None:
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(50, 1), (160, 1), (4001, 26), (16001, 101)])
-def test_a_frame_for_every_hop_that_has_begun(samples: int, frames: int) -> None:
+def test_spectrogram_has_a_frame_for_every_hop_also_for_an_incomplete_one(samples: int, frames: int) -> None:
     before, after = spectrograms(classifier(), torch.rand(samples) / 10)
     assert before.shape == after.shape == (frames, 64)
 
 
-def test_a_sound_rebuilt_from_its_spectrogram_has_nearly_the_same_one() -> None:
-    """Where it is within 40 dB of its loudest, to 1 dB in the mean."""
+def test_rebuilt_sound_has_nearly_the_same_spectrogram() -> None:
+    """The mean difference is below 1 dB where the level is within 40 dB of the maximum."""
     frontend = LogMel()
     original = frontend(torch.tensor(voice(), dtype=torch.float32))
     again = frontend(torch.from_numpy(rebuild(original, frontend)))
@@ -118,7 +118,7 @@ def test_a_sound_rebuilt_from_its_spectrogram_has_nearly_the_same_one() -> None:
     assert decibels.abs().mean() < 1
 
 
-def test_a_click_is_rebuilt_where_it_was() -> None:
+def test_rebuilt_click_has_its_original_position() -> None:
     click = torch.zeros(4800)
     click[2000] = 1.0
     frontend = LogMel()
@@ -126,13 +126,13 @@ def test_a_click_is_rebuilt_where_it_was() -> None:
     assert abs(int(np.abs(rebuilt).argmax()) - 2000) < 80
 
 
-def test_silence_is_rebuilt_as_silence() -> None:
+def test_rebuilt_silence_is_silent() -> None:
     frontend = LogMel()
     assert np.abs(rebuild(frontend(torch.zeros(1600)), frontend)).max() < 1e-5
 
 
-def test_axes_are_in_seconds_and_hertz() -> None:
-    """The brightest row is the mel channel around the tone, and all are equally high."""
+def test_axes_of_spectrograms_are_in_seconds_and_hertz() -> None:
+    """The brightest row is the mel channel around the tone, and all rows have the same height."""
     model = classifier()
     before, after = spectrograms(model, torch.tensor(tone(1000.0), dtype=torch.float32))
     drawn = draw_low_pass(model, before, after)
@@ -155,8 +155,8 @@ def test_axes_are_in_seconds_and_hertz() -> None:
     assert svg(drawn.figure) == svg(drawn.figure)
 
 
-def test_files_are_told_apart_by_the_low_pass_alone(tmp_path: Path) -> None:
-    """Of a stereo file at another rate: both sounds as long as it was, at 16 kHz, scaled alike."""
+def test_sounds_before_and_after_differ_only_by_the_low_pass(tmp_path: Path) -> None:
+    """Both have the length of the stereo file of another rate, 16 kHz and the same scale."""
     stereo = np.stack([hiss(rate=44100), 0.5 * hiss(rate=44100)], axis=1)
     soundfile.write(tmp_path / "hiss.flac", stereo, 44100)
     files = listen(run(), tmp_path / "hiss.flac", tmp_path / "out")
@@ -177,13 +177,13 @@ def test_files_are_told_apart_by_the_low_pass_alone(tmp_path: Path) -> None:
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_only_the_beginning_of_a_long_sound_is_taken(tmp_path: Path) -> None:
+def test_listen_uses_only_the_beginning_of_a_long_sound(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", hiss(0.3), 16000)
     files = listen(run(), tmp_path / "long.wav", tmp_path, seconds=0.1)
     assert soundfile.info(files[-1]).frames == 1600
 
 
-def test_what_cannot_be_listened_to_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_listen_reports_a_clear_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "hiss.wav", hiss(), 16000)
     with pytest.raises(UserError, match="runs/a downsamples by max, which has no low-pass window"):
         listen(run(downsampling="max"), tmp_path / "hiss.wav", tmp_path)
@@ -198,7 +198,7 @@ def test_what_cannot_be_listened_to_is_told_in_a_sentence(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_the_command_puts_the_sounds_beside_the_pictures(
+def test_command_writes_the_sounds_beside_the_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, checkpoint, sound = classifier(), str(tmp_path / "a.ckpt"), str(tmp_path / "hiss.wav")
@@ -218,7 +218,7 @@ def test_the_command_puts_the_sounds_beside_the_pictures(
         ([".", "--listen", "nowhere.wav", "--plot", "p"], "there is no sound file nowhere.wav"),
     ],
 )
-def test_wrong_options_are_told_at_once(
+def test_command_reports_a_clear_error_for_wrong_options(
     arguments: list[str],
     sentence: str,
     tmp_path: Path,

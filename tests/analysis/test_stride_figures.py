@@ -1,4 +1,4 @@
-"""Pictures of strides: what is drawn is what the layers do and what the log says."""
+"""Figures of strides agree with the logs of runs and with what the layers do."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def trained(
     name: str = "runs/a",
     **settings: Any,
 ) -> TrainedRun:
-    """A run as if its strides had gone evenly from the initial ones to these."""
+    """Make a run whose strides changed linearly from the initial ones to these."""
     model = classifier(strides, **settings)
     begin, end = np.array(initial), np.array(strides)
     log = [{"step": step, "strides": (begin + (end - begin) * step / max(steps)).tolist()} for step in steps]
@@ -60,7 +60,7 @@ def figures(runs: list[TrainedRun], names: list[str] | None = None) -> dict[str,
 
 
 def grid(figure: Figure, layers: int = 2) -> Any:
-    """Its panels, (axes, layers)."""
+    """Return the panels, (axes, layers)."""
     return np.array(figure.axes).reshape(2, layers)
 
 
@@ -69,7 +69,7 @@ def points(line: Any) -> Any:
 
 
 def gain_of_tones(n: int, stride: float, window: Window) -> torch.Tensor:
-    """How high each DFT tone comes out of the layer's matrix."""
+    """Return the amplitude of each DFT tone after the layer's resampling matrix."""
     matrix = resampling_matrix(n, stride, window).to(torch.complex128)
     phase = torch.outer(torch.arange(n), torch.arange(n // 2 + 1)).double() * (2 * math.pi / n)
     return (matrix @ torch.exp(1j * phase)).abs().square().mean(0).sqrt()
@@ -86,12 +86,12 @@ WINDOWS = [
 
 
 @pytest.mark.parametrize("settings", WINDOWS, ids=str)
-def test_curves_are_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -> None:
-    """At each layer's own rate: at the DFT bins of its input, up to its Nyquist frequency."""
+def test_window_curves_equal_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -> None:
+    """They have a point for each DFT bin of the layer's input, up to its Nyquist frequency."""
     frames = 61
-    as_it_is = classifier(**settings)
-    panels = grid(draw_windows(as_it_is, INITIAL, frames).figure)
-    for line, model in enumerate((classifier(INITIAL, **settings), as_it_is)):
+    trained_classifier = classifier(**settings)
+    panels = grid(draw_windows(trained_classifier, INITIAL, frames).figure)
+    for line, model in enumerate((classifier(INITIAL, **settings), trained_classifier)):
         sizes = model.trunk.sizes(frames, 64)
         for axis, layer in np.ndindex(panels.shape):
             n, stride = sizes[layer][axis], model.trunk.strides[layer][axis].item()
@@ -101,7 +101,7 @@ def test_curves_are_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -
             np.testing.assert_allclose(y, gain_of_tones(n, stride, model.trunk.window), atol=1e-6)
 
 
-def test_gains_have_the_edges_of_the_cut_offs() -> None:
+def test_gains_have_the_edges_of_the_cutoffs() -> None:
     edges, gain = cutoffs(400, 3.3, 8.0, 400.0), gains(400, 3.3, 8.0)
     bins = torch.arange(201)
     assert edges.stop_band is not None
@@ -111,12 +111,12 @@ def test_gains_have_the_edges_of_the_cut_offs() -> None:
     assert ((gain[on_ramp] > 0) & (gain[on_ramp] < 1)).all()
 
 
-def test_a_network_without_a_low_pass_has_no_windows_to_draw() -> None:
+def test_drawing_windows_of_a_network_without_low_pass_raises() -> None:
     with pytest.raises(ValueError, match="strided downsampling has no low-pass window"):
         draw_windows(classifier(((2, 2),), downsampling="strided"), ((2, 2),))
 
 
-def test_trajectories_are_the_log_after_the_recipe_s_strides() -> None:
+def test_trajectories_begin_at_the_recipe_and_follow_the_log() -> None:
     run = trained(steps=(10, 20, 30))
     drawn = draw_trajectories([run], ["a"])
     assert drawn is not None
@@ -128,7 +128,7 @@ def test_trajectories_are_the_log_after_the_recipe_s_strides() -> None:
         assert line.get_ydata().tolist() == [INITIAL[layer][axis], *logged]
 
 
-def test_runs_of_a_group_look_alike_and_groups_do_not() -> None:
+def test_runs_of_a_group_look_alike_and_groups_look_different() -> None:
     drawn = draw_trajectories([trained(), trained(steps=(40,)), trained()], ["one", "one", "other"])
     assert drawn is not None
     first, second, other = drawn.figure.axes[0].lines
@@ -137,17 +137,17 @@ def test_runs_of_a_group_look_alike_and_groups_do_not() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["one", "other"]
 
 
-def test_runs_of_different_depth_share_the_layers_that_both_have() -> None:
+def test_runs_of_different_depth_share_panels() -> None:
     shallow = trained(TRAINED[:1], INITIAL[:1], name="runs/b")
     drawn = figures([trained(), shallow], ["deep", "shallow"])
     assert [len(panel.lines) for panel in drawn["trajectories"].axes] == [2, 1] * 2
     assert [len(drawn[f"windows_{number}"].axes) for number in (1, 2)] == [4, 2]
     first, second = drawn["stride_plane"].axes
-    assert len(first.lines) - len(second.lines) == 3  # the course, start and end of one group
+    assert len(first.lines) - len(second.lines) == 3  # line, start and end of one group
     assert len(figures([shallow])["stride_plane"].axes) == 1
 
 
-def test_a_run_without_a_window_is_drawn_where_strides_are_all_that_counts() -> None:
+def test_run_without_low_pass_appears_only_in_figures_of_strides() -> None:
     strided = trained(INITIAL, downsampling="strided")
     assert list(figures([strided])) == ["trajectories", "stride_plane", "downsampling"]
     drawn = figures([strided, trained()], ["strided", "learned"])
@@ -156,14 +156,14 @@ def test_a_run_without_a_window_is_drawn_where_strides_are_all_that_counts() -> 
     assert "windows" in figures([trained(INITIAL, downsampling="spectral")])
 
 
-def test_a_run_without_a_log_has_no_trajectory() -> None:
+def test_run_without_a_log_has_no_trajectory() -> None:
     silent = trained(steps=())
     assert "trajectories" not in figures([silent])
     drawn = figures([silent, trained()], ["silent", "logged"])
     assert len(drawn["trajectories"].axes[0].lines) == 1
 
 
-def test_cut_offs_are_mean_and_deviation_beside_the_line_of_speech() -> None:
+def test_cutoff_figure_shows_mean_deviation_and_speech_modulation() -> None:
     strides = (1.6, 1.8, 2.0)
     runs = [trained(((stride, 2.0),), ((2, 2),), smoothness=1.0) for stride in strides]
     drawn = draw_cutoffs(runs, ["a"] * 3)
@@ -176,31 +176,34 @@ def test_cut_offs_are_mean_and_deviation_beside_the_line_of_speech() -> None:
     assert marker.get_xdata() == pytest.approx([mean])
     np.testing.assert_allclose(bar.get_segments()[0][:, 0], [mean - deviation, mean + deviation])
     stop, speech = panel.lines[1:]
-    assert stop.get_xdata() == pytest.approx([mean, mean + 1])  # a ramp of one bin, 1 Hz apart
+    assert stop.get_xdata() == pytest.approx([mean, mean + 1])  # the ramp is one bin, 1 Hz, wide
     assert list(speech.get_xdata()) == [SPEECH_HZ, SPEECH_HZ] == [25, 25]
     assert any("25 Hz: speech modulation" in text.get_text() for text in panel.texts)
     assert panel.get_xlim()[0] < 25 < panel.get_xlim()[1]
     assert f"{mean:.4g} ± {deviation:.2g} Hz" in drawn.alt
 
 
-def test_an_edge_above_the_nyquist_frequency_is_not_drawn() -> None:
+def test_edge_above_the_nyquist_frequency_is_not_drawn() -> None:
     drawn = draw_cutoffs([trained(((1.0, 2.0),), ((2, 2),))], ["a"])
     assert drawn is not None
     time, frequency = drawn.figure.axes
-    assert (len(time.lines), len(frequency.lines)) == (2, 2)  # marker and line of speech; marker and edge
+    assert (len(time.lines), len(frequency.lines)) == (
+        2,
+        2,
+    )  # marker and line of speech; marker and stop-band edge
 
 
-def test_the_stride_plane_leads_from_the_start_to_the_trained_mean() -> None:
+def test_line_in_stride_plane_leads_from_the_start_to_the_trained_mean() -> None:
     runs = [trained(((stride, 3.0),), ((2, 2),)) for stride in (1.5, 2.5)]
     (panel,) = figures(runs, ["a", "a"])["stride_plane"].axes
-    course, start, end = panel.lines[:3]
-    np.testing.assert_allclose(points(course), [(2, 2), (2, 3)])
+    line, start, end = panel.lines[:3]
+    np.testing.assert_allclose(points(line), [(2, 2), (2, 3)])
     np.testing.assert_allclose(points(start), [(2, 2)])
     np.testing.assert_allclose(points(end), [(2, 3)])
     assert panel.get_xlim() == panel.get_ylim()
 
 
-def test_downsampling_is_that_of_the_maps() -> None:
+def test_downsampling_equals_that_of_the_feature_maps() -> None:
     run = trained()
     time, frequency = run.classifier.trunk.sizes(100, 64)[-1]
     (panel,) = figures([run])["downsampling"].axes
@@ -210,7 +213,7 @@ def test_downsampling_is_that_of_the_maps() -> None:
     assert len(panel.get_xticks()) > 0
 
 
-def test_files_are_the_same_every_time(tmp_path: Path) -> None:
+def test_files_of_the_same_figure_are_identical(tmp_path: Path) -> None:
     run = trained(TRAINED[:1], INITIAL[:1])
     drawn = stride_figures([run])[:2]
     first, again = (
@@ -226,25 +229,25 @@ def test_files_are_the_same_every_time(tmp_path: Path) -> None:
     assert svg(drawn[0].figure) == first[1].read_text()
 
 
-def test_svg_needs_nothing_from_elsewhere() -> None:
+def test_svg_has_no_references_and_needs_no_fonts() -> None:
     document = ElementTree.fromstring(svg(stride_figures([trained(TRAINED[:1], INITIAL[:1])])[0].figure))
     for element in document.iter():
-        assert not element.tag.endswith("}text")  # nor a font
+        assert not element.tag.endswith("}text")  # which would need a font
         for name, value in element.attrib.items():
             assert not name.endswith("href") or value.startswith(("#", "data:"))
 
 
-def test_the_dark_style_is_light_on_dark_and_stays_within(tmp_path: Path) -> None:
+def test_dark_style_is_light_on_dark_and_ends_with_its_context(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for dark in (False, True):
         for drawn in stride_figures([trained()], dark=dark):
             label = drawn.figure.axes[0].xaxis.label.get_color()
-            ink, paper = (sum(to_rgb(colour)) / 3 for colour in (label, drawn.figure.get_facecolor()))
-            assert ink - paper > 0.7 if dark else paper - ink > 0.7
+            ink, background = (sum(to_rgb(colour)) / 3 for colour in (label, drawn.figure.get_facecolor()))
+            assert ink - background > 0.7 if dark else background - ink > 0.7
     assert dict(matplotlib.rcParams) == before
 
 
-def test_many_groups_all_look_different() -> None:
+def test_many_groups_have_different_styles() -> None:
     with figure_style():
         looks = [tuple(look.values()) for look in matplotlib.rcParams["axes.prop_cycle"]]
     assert len(set(looks)) == len(looks) >= 50
@@ -254,30 +257,32 @@ def test_many_groups_all_look_different() -> None:
     assert drawn["stride_plane"].legends[0].get_window_extent().width < 700
 
 
-def test_a_name_is_no_formula() -> None:
+def test_dollar_signs_in_names_are_no_formula() -> None:
     drawn = figures([trained(name=r"runs/$\a$"), trained()], [r"$\b$", "other"])
     for figure in drawn.values():
         figure.draw_without_rendering()
     assert drawn["windows_1"].get_suptitle() == r"Low-pass windows of runs/$\a$"
 
 
-def test_every_picture_is_told_in_a_sentence_with_numbers() -> None:
-    told = {drawn.name: drawn.alt for drawn in stride_figures([trained(smoothness=1.0)])}
-    assert told["trajectories"].endswith("the first layer's (time × frequency) end at 1.6 × 1.9.")
-    assert "1 up to 31.25 Hz of modulation and 0.2632 cycles per mel channel" in told["windows"]
-    assert told["stride_plane"].endswith("the first layer's are 1.6 × 1.9.")
-    assert told["downsampling"].startswith("Global downsampling: ")
-    assert all(alt.endswith(".") for alt in told.values())
+def test_every_figure_has_a_description_with_numbers() -> None:
+    alts = {drawn.name: drawn.alt for drawn in stride_figures([trained(smoothness=1.0)])}
+    assert alts["trajectories"].endswith("the first layer's (time × frequency) end at 1.6 × 1.9.")
+    assert "1 up to 31.25 Hz of modulation and 0.2632 cycles per mel channel" in alts["windows"]
+    assert alts["stride_plane"].endswith("the first layer's are 1.6 × 1.9.")
+    assert alts["downsampling"].startswith("Global downsampling: ")
+    assert all(alt.endswith(".") for alt in alts.values())
 
 
 def checkpoint(folder: Path, model: Classifier) -> str:
-    """A file as training leaves it, without the run around it."""
+    """Write a checkpoint file as training does, but outside a run folder."""
     weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
     torch.save({"classifier": model.configuration(), "state_dict": weights}, folder / "a.ckpt")
     return str(folder / "a.ckpt")
 
 
-def test_the_command_draws_beside_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_figures_and_the_same_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file, folder = checkpoint(tmp_path, classifier(TRAINED[:1])), tmp_path / "plots"
     assert main(["strides", file, "--format", "json"]) == 0
     table = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""The network layer by layer: sizes by the formulas, multiplications by torch's own counter."""
+"""The summary of a network: sizes, multiply-accumulates, receptive fields and parameters."""
 
 import csv
 import io
@@ -23,18 +23,18 @@ KINDS: Any = ("strided", "max", "average", "spectral", "diffstride")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("smoothness", [4.0, 1.0])
-def test_multiplications_are_those_that_torch_counts(kind: Any, smoothness: float) -> None:
+def test_macs_agree_with_the_flop_counter_of_torch(kind: Any, smoothness: float) -> None:
     network = SeparableCNN((8, 12, 16), ((2, 2), (1, 1), (2, 3)), kind, Window(smoothness)).eval()
     x = torch.randn(1, 1, 100, 64)
     with torch.no_grad():
-        network(x)  # builds the operators
+        network(x)  # computes the cached operators
         with FlopCounterMode(display=False) as counter:
             network(x)
     assert 2e6 * summary(network)[-1]["mega_macs"] == pytest.approx(counter.get_total_flops(), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sizes_are_those_of_the_maps(kind: Any) -> None:
+def test_sizes_equal_those_of_the_feature_maps(kind: Any) -> None:
     network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, Window(1.0)).eval()
     sizes = []
     for block in network.separable_blocks():
@@ -45,18 +45,18 @@ def test_sizes_are_those_of_the_maps(kind: Any) -> None:
     assert [tuple(map(int, row["output"].split(" × "))) for row in rows[:-1]] == sizes
 
 
-def test_strided_sizes_follow_the_formula_of_convolutions() -> None:
+def test_strided_sizes_follow_the_formula_for_convolutions() -> None:
     """floor((W − F + 2 P) / S) + 1 with F = 3, P = 1."""
     rows = summary(SeparableCNN((4, 4), ((2, 3), (3, 2)), "strided"), 98)
     assert [row["output"] for row in rows] == ["49 × 64", "49 × 22", "17 × 22", "17 × 11", "17 × 11"]
 
 
-def test_a_receptive_field_is_what_an_output_sees() -> None:
-    """Of strided convolution: by the gradient of one output sample."""
+def test_receptive_field_covers_the_inputs_with_a_gradient() -> None:
+    """For strided convolution, the gradient of one output sample shows its inputs."""
     network = SeparableCNN((3, 3, 3), ((2, 1), (2, 2), (1, 2)), "strided").eval()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.abs_()  # so that no path is cut by a ReLU, nor cancelled by another
+            parameter.abs_()  # so that no ReLU blocks a path, and no two paths cancel
     x = torch.ones(1, 1, 120, 64, requires_grad=True)
     network.blocks(x)[0, :, 15, 8].sum().backward()
     assert x.grad is not None
@@ -67,17 +67,17 @@ def test_a_receptive_field_is_what_an_output_sees() -> None:
     assert last["field_mels"] == mels
 
 
-def test_parameters_add_up() -> None:
+def test_parameters_of_the_rows_add_up() -> None:
     network = SeparableCNN((4, 5), ((2, 2), (1, 1)))
     rows = summary(network)
     assert rows[-1]["parameters"] == sum(row["parameters"] for row in rows[:-1])
     assert rows[-1]["parameters"] == sum(p.numel() for p in network.parameters())
 
 
-def test_a_recipe_is_summed_up_with_any_setting(
+def test_command_summarises_a_recipe_with_changed_settings(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where no corpus is prepared
+    monkeypatch.chdir(tmp_path)  # a folder without a prepared corpus
     command = ["summary", "speech_commands_small", "--model.smoothness", "2", "--format", "csv"]
     assert main(command) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -89,7 +89,7 @@ def test_a_recipe_is_summed_up_with_any_setting(
     assert "there is no recipe nothing" in capsys.readouterr().err
 
 
-def test_a_run_is_summed_up_with_the_strides_that_it_learned(
+def test_command_summarises_a_run_with_its_learned_strides(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(tiny(store, stride_learning_rate=0.2), tmp_path / "run")
