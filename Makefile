@@ -1,10 +1,14 @@
-# make demo   train, test and read a small model on words spoken by eSpeak NG
-# make test   every check: ruff, types, tests
+# make demo   make four small corpora, train one model on their five tasks, test it, show its strides
+# make test   run every check: ruff, mypy, tests
+# make docs   build the documentation into site/; a broken link is an error
+#
+# Each target first installs audiostride with everything it needs into .venv. To use another Python:
+# make PYTHON=/path/to/python3.12 TARGET
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test
+.PHONY: demo test docs
 
 demo: .venv/installed
 	$(BIN)/audiostride demo
@@ -14,6 +18,9 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict --quiet
 
 # Written last, so that an interrupted installation starts again.
 .venv/installed: pyproject.toml
