@@ -126,52 +126,54 @@ def study(arguments: Sequence[str]) -> None:
         usage="%(prog)s STUDY [--any.setting value] [--print | --summary]",
     )
     parser.add_argument("study", type=str, help="A YAML file, or the name of a study of audiostride's.")
-    parser.add_argument("--recipe", type=str, help="Another recipe than the study's, as for train.")
+    parser.add_argument("--recipe", type=str, help="A recipe to use instead of the study's, as for train.")
     parser.add_argument("--out", type=str, help="Folder for the runs. (default: runs/STUDY)")
     parser.add_argument(
-        "--print", action="store_true", help="Print the commands that would train what is not done, instead."
+        "--print", action="store_true", help="Only print the commands for the runs that are not done."
     )
-    parser.add_argument("--summary", action="store_true", help="Test what is done and show the tables.")
     parser.add_argument(
-        "--plot", type=str, help="With --summary: folder for accuracy against cost as PNG, SVG."
+        "--summary", action="store_true", help="Test the runs that are done and print the tables."
     )
-    parser.add_argument("--time", action="store_true", help="With --summary: measure the networks as well.")
+    parser.add_argument(
+        "--plot", type=str, help="With --summary: folder for a figure of accuracy against cost."
+    )
+    parser.add_argument("--time", action="store_true", help="With --summary: time the networks as well.")
     _add_format(parser)
     args = parse(parser, arguments)
     if args.print and args.summary:
-        raise UsageError("--print and --summary are two ways: give one of them")
+        raise UsageError("--print and --summary exclude each other: give one of them")
     for name in ("plot", "time"):
         if args[name] and not args.summary:
-            raise UsageError(f"--{name} goes with --summary: give both")
+            raise UsageError(f"--{name} needs --summary: give both")
 
-    from audiostride.studies import plan
+    from audiostride.studies import plan, study_file
 
     def build(settings: dict[str, Any]) -> Recipe:
         below = parse_settings(parser, {"study": args.study, **settings})
         return instantiate(Recipe, parser, parse(parser, arguments, below))
 
     file = recipes.find(args.study, "study")
-    chosen = plan.read(file, args.recipe)
-    plan.refuse(chosen, parser.parse_args(list(arguments), defaults=False).as_dict())
+    chosen = study_file.read(file, args.recipe)
+    plan.check_options(chosen, parser.parse_args(list(arguments), defaults=False).as_dict())
     out = Path(args.out or f"runs/{file.stem}")
     runs = plan.expand(chosen, out, build)
 
     from audiostride.studies import results
-    from audiostride.studies import train_all as running
+    from audiostride.studies.train_all import commands, train_all
 
     if args.print:
-        for command in running.commands(chosen, runs):
+        for command in commands(chosen, runs):
             print(command)
     elif args.summary:
         tables = results.tables(chosen, runs, args.time)
         print(results.show(tables, args.format))
         if args.plot:
-            from audiostride.studies import figure as picture
+            from audiostride.studies.figure import draw
 
-            picture.draw(chosen, tables, Path(args.plot))
+            draw(chosen, tables, Path(args.plot))
     else:
-        running.train_all(runs)
-        logger.info(f"{out}: every run has had its turn; next: the same command with --summary")
+        train_all(runs)
+        logger.info(f"{out}: finished; next: the same command with --summary")
 
 
 def test(arguments: Sequence[str]) -> None:

@@ -1,1 +1,1 @@
-"""Studies: grids of runs over one recipe, trained one after the other and told in tables."""
+"""Studies: grids of runs over one recipe, trained one after the other and summarised in tables."""

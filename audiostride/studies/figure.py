@@ -1,4 +1,4 @@
-"""Accuracy of a study's runs against what they cost."""
+"""A figure of a study's accuracies against the cost of its networks."""
 
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,15 @@ _COSTS = {
 
 
 def draw(study: Study, tables: dict[str, Rows], folder: Path) -> list[Path]:
-    """Write a picture of a study's first table of accuracies into a folder, as PNG and SVG.
+    """Draw the first table of accuracies of a study, and return the PNG and SVG file.
+
+    Args:
+        study: the study.
+        tables: the rows of its tables, see `results.tables`.
+        folder: folder of the files.
 
     Raises:
-        UserError: where there is no such table.
+        UserError: if there is no table of accuracies.
     """
     for table in study.tables:
         if table.show == "accuracy" and table.title in tables:
@@ -32,10 +37,10 @@ def draw(study: Study, tables: dict[str, Rows], folder: Path) -> list[Path]:
 
 
 def accuracy_against_cost(rows: Rows, dark: bool = False) -> NamedFigure:
-    """A point per row of a table of accuracies, with a standard deviation either way; a panel per cost.
+    """Draw a point per row of a table of accuracies, with bars of one standard deviation; a panel per cost.
 
     Args:
-        rows: what sets each apart, task, accuracy_percent, mega_macs and perhaps training_ms, see
+        rows: the columns that identify a row, task, accuracy_percent, mega_macs and perhaps training_ms, see
             `results.tables`.
         dark: see `figure_style`.
     """
@@ -46,22 +51,26 @@ def accuracy_against_cost(rows: Rows, dark: bool = False) -> NamedFigure:
         (panels,) = figure.subplots(len(costs), 1, squeeze=False).T
         for panel, cost in zip(panels, costs, strict=True):
             for task in tasks:
-                _draw(panel, [row for row in rows if row["task"] == task], task, cost)
-            panel.set_xscale("log")
-            panel.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-            panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            panel.xaxis.set_minor_locator(NullLocator())
-            panel.margins(x=0.1, y=0.1)
-            panel.set_xlabel(_COSTS[cost])
-            panel.set_ylabel("test accuracy in %")
+                _draw_task(panel, [row for row in rows if row["task"] == task], task, cost)
+            _label_axes(panel, cost)
         if len(tasks) > 1:
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    told = (f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs'])}" for row in rows)
-    alt = f"Test accuracy against million multiply-accumulates for one window: {'; '.join(told)}."
+    points = (f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs'])}" for row in rows)
+    alt = f"Test accuracy against million multiply-accumulates for one window: {'; '.join(points)}."
     return NamedFigure("accuracy_against_cost", figure, alt)
 
 
-def _draw(panel: Axes, rows: Rows, task: str, cost: str) -> None:
+def _label_axes(panel: Axes, cost: str) -> None:
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.margins(x=0.1, y=0.1)
+    panel.set_xlabel(_COSTS[cost])
+    panel.set_ylabel("test accuracy in %")
+
+
+def _draw_task(panel: Axes, rows: Rows, task: str, cost: str) -> None:
     costs, accuracies = ([row[name] for row in rows] for name in (cost, "accuracy_percent"))
     panel.errorbar(
         [cost.mean for cost in costs],
@@ -72,12 +81,12 @@ def _draw(panel: Axes, rows: Rows, task: str, cost: str) -> None:
         elinewidth=0.8,
         label=task,
     )
-    for row, place, accuracy in zip(rows, costs, accuracies, strict=True):
+    for row, x, y in zip(rows, costs, accuracies, strict=True):
         name = _name(row).removesuffix(f" {task}")
-        panel.annotate(name, (place.mean, accuracy.mean), (5, 4), textcoords="offset points", size="small")
+        panel.annotate(name, (x.mean, y.mean), (5, 4), textcoords="offset points", size="small")
 
 
 def _name(row: dict[str, Any]) -> str:
-    """What sets a row apart: the columns up to its task."""
+    """Return the columns that identify a row: those up to its task."""
     names = list(row)
     return " ".join(str(row[name]) for name in names[: names.index("task") + 1])

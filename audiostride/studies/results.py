@@ -1,4 +1,4 @@
-"""What came out of a study: its runs tested, and tables of means and standard deviations."""
+"""The results of a study: tests of its runs, and tables of means and standard deviations."""
 
 import json
 import logging
@@ -23,50 +23,53 @@ from audiostride.training.evaluate import evaluate
 logger = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
-# What sets the rows of a table apart, by short names of the axes, and the runs to average for each.
+# The runs to average for each row of a table, with the values of the axes that identify the row.
 Groups = Sequence[tuple[dict[str, str], list[Run]]]
 
 
 def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, Rows]:
-    """From the title of each of a study's tables to its rows, over the runs that are done.
+    """Return the rows of each of a study's tables by title, over the runs that are done.
 
-    What is missing is told on standard error. Accuracies are kept in the folders of the runs.
+    Runs that are tested for the first time keep their accuracies in their folders. Runs that are left out are
+    reported by warnings.
 
     Args:
-        study: what was read.
-        runs: see `expand`.
-        timed: measure the trained networks as well, side by side, for columns training_ms and inference_ms:
-            of a batch of 32 windows in float32, medians of five.
+        study: the study.
+        runs: its runs, see `expand`.
+        timed: measure the trained networks side by side, for the columns training_ms and inference_ms: for a
+            batch of 32 windows in float32, medians of five.
 
     Raises:
-        UserError: where no table has anything to show.
+        UserError: if no table has anything to show.
     """
-    done = _done(runs)
-    wanted = done if any(table.show == "accuracy" for table in study.tables) else []
-    tested = {run.name: rows for run in wanted if (rows := _tested(run))}
-    times = _times([run for run in done if run.name in tested]) if timed else {}
-    made = {}
+    done = _finished(runs)
+    needs_tests = any(table.show == "accuracy" for table in study.tables)
+    tests = {run.name: rows for run in done if (rows := _test_rows(run))} if needs_tests else {}
+    tested = [run for run in done if run.name in tests]
+    times = _times(tested) if timed else {}
+    result = {}
     for table in study.tables:
         if table.show == "accuracy":
-            rows = _accuracies(
-                _groups(study, table, [run for run in done if run.name in tested]), tested, times
-            )
+            rows = _accuracy_rows(_groups(study, table, tested), tests, times)
         else:
-            rows = _strides(_groups(study, table, done), table)
+            rows = _stride_rows(_groups(study, table, done), table)
         if rows:
-            made[table.title] = rows
+            result[table.title] = rows
         else:
             logger.warning(f"nothing to show in the table {table.title}; left out")
-    if not made:
+    if not result:
         raise UserError(
             f"{study.file} has nothing to show yet: train it with audiostride study, or see the notes above"
         )
-    return made
+    return result
 
 
 def show(made: dict[str, Rows], format: Format) -> str:
-    """Tables as text: with titles above them in "table", "markdown" and "latex", as one object in JSON, and
-    with an empty line between them in CSV."""
+    """Return tables as text.
+
+    Titles are above the tables in "table", "markdown" and "latex". JSON is one object with the tables by
+    title. In CSV an empty line separates the tables.
+    """
     if format == "json":
         parsed = {title: json.loads(render(rows, "json")) for title, rows in made.items()}
         return json.dumps(parsed, indent=2, ensure_ascii=False)
@@ -74,38 +77,38 @@ def show(made: dict[str, Rows], format: Format) -> str:
     return "\n\n".join(head.format(title) + render(rows, format) for title, rows in made.items())
 
 
-def _done(runs: Sequence[Run]) -> list[Run]:
-    """The runs that have all their steps; what the others lack is told."""
-    done, missing = [], []
+def _finished(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that have all their steps, and warn about the others."""
+    finished, missing = [], []
     for run, step in readable(runs):
         if step >= run.steps:
-            done.append(run)
+            finished.append(run)
         elif step:
             logger.warning(f"{run.name} is at step {step} of {run.steps}; left out")
         else:
             missing.append(run.name)
     if missing:
-        logger.warning(f"left out, as there is nothing of them yet: {', '.join(missing)}")
-    return done
+        logger.warning(f"not trained yet: {', '.join(missing)}; left out")
+    return finished
 
 
-def _tested(run: Run) -> Rows:
-    """Accuracy of a run per task, kept from the last time if possible; empty where it cannot be had."""
+def _test_rows(run: Run) -> Rows:
+    """Return the accuracy of a run per task, from test.json if possible; if the test fails, warn."""
     try:
-        kept = _kept(run)
-        if kept is None:
+        rows = _read_test(run)
+        if rows is None:
             logger.info(f"testing {run.name}")
-            kept = evaluate(run.folder)
+            rows = evaluate(run.folder)
             with replace_when_complete(run.folder / TEST) as new:
-                new.write_text(json.dumps(kept, indent=2), encoding="utf-8")
+                new.write_text(json.dumps(rows, indent=2), encoding="utf-8")
     except UserError as error:
         logger.warning(f"{error}; left out")
         return []
-    return kept
+    return rows
 
 
-def _kept(run: Run) -> Rows | None:
-    """What a test has left, unless there is a newer checkpoint."""
+def _read_test(run: Run) -> Rows | None:
+    """Return what test.json holds, or None if it is missing, damaged, or older than the checkpoint."""
     best, file = checkpoint_path(run.folder), run.folder / TEST
     if not file.is_file() or file.stat().st_mtime_ns < best.stat().st_mtime_ns:
         return None
@@ -115,70 +118,80 @@ def _kept(run: Run) -> Rows | None:
         return None
 
 
-def _groups(study: Study, table: Table, runs: Sequence[Run]) -> Groups:
-    kept = [axis for axis in study.grid if axis not in (table.over or ())]
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in filter(table.takes, runs):
-        groups.setdefault(tuple(run.values[axis] for axis in kept), []).append(run)
-    names = _short(kept)
-    return [(dict(zip(names, values, strict=True)), members) for values, members in groups.items()]
-
-
-def _short(axes: Sequence[str]) -> list[str]:
-    """Without the groups of settings, unless two are alike then."""
-    short = [axis.rpartition(".")[2] for axis in axes]
-    return [one if short.count(one) == 1 else axis for one, axis in zip(short, axes, strict=True)]
-
-
 def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """From the name of each run to milliseconds of a training step and of inference."""
+    """Return milliseconds of a training step and of inference by the name of each run."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = {run.name: load(run.folder).trunk.to(device) for run in runs}
     x = {run.name: torch.randn(32, 1, run.recipe.data.frames, 64).to(device) for run in runs}
     logger.info(f"measuring {len(networks)} networks")
-    inferring = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
+    inference_ms = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
     steps = {name: training_step(network.train(), x[name]) for name, network in networks.items()}
-    training = in_turns(steps, 5)
-    return {name: {"training_ms": training[name], "inference_ms": inferring[name]} for name in networks}
+    training_ms = in_turns(steps, 5)
+    return {name: {"training_ms": training_ms[name], "inference_ms": inference_ms[name]} for name in networks}
 
 
-def _accuracies(groups: Groups, tested: dict[str, Rows], times: dict[str, dict[str, float]]) -> Rows:
-    """A row per group and task: accuracy in percent, and multiply-accumulates for one window in millions."""
+def _groups(study: Study, table: Table, runs: Sequence[Run]) -> Groups:
+    """Group the runs that a table shows by the axes that it does not average over."""
+    axes = [axis for axis in study.grid if axis not in (table.over or ())]
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in filter(table.includes, runs):
+        groups.setdefault(tuple(run.values[axis] for axis in axes), []).append(run)
+    columns = _column_names(axes)
+    return [(dict(zip(columns, values, strict=True)), members) for values, members in groups.items()]
+
+
+def _column_names(axes: Sequence[str]) -> list[str]:
+    """Return the axes without their groups of settings, unless two would have the same name."""
+    short = [axis.rpartition(".")[2] for axis in axes]
+    return [name if short.count(name) == 1 else axis for name, axis in zip(short, axes, strict=True)]
+
+
+def _accuracy_rows(groups: Groups, tests: dict[str, Rows], times: dict[str, dict[str, float]]) -> Rows:
+    """Return one row per group and task: accuracy, million multiply-accumulates for one window, and times."""
     result = []
     for values, runs in groups:
-        by_task: dict[str, list[tuple[float, float]]] = {}
-        for run in runs:
-            macs = _mega_macs(run)
-            for row in tested[run.name]:
-                by_task.setdefault(row["task"], []).append((row["accuracy_percent"], macs))
+        macs = {run.name: _mega_macs(run) for run in runs}
         measured = [times[run.name] for run in runs if times]
-        taken = {name: Spread.of(one[name] for one in measured) for name in (measured or [{}])[0]}
-        for task, pairs in by_task.items():
-            accuracy, cost = map(Spread.of, zip(*pairs, strict=True))
-            columns = {"task": task, "runs": len(pairs), "accuracy_percent": accuracy, "mega_macs": cost}
-            result.append(_joined(values, columns | taken))
+        timing = {column: Spread.of(ms[column] for ms in measured) for column in (measured or [{}])[0]}
+        for task, accuracies in _accuracies(runs, tests).items():
+            columns = {
+                "task": task,
+                "runs": len(accuracies),
+                "accuracy_percent": Spread.of(accuracies.values()),
+                "mega_macs": Spread.of(macs[name] for name in accuracies),
+            }
+            result.append(_join(values, columns | timing))
     return result
+
+
+def _accuracies(runs: Sequence[Run], tests: dict[str, Rows]) -> dict[str, dict[str, float]]:
+    """Return accuracies in percent by task and name of the run."""
+    accuracies: dict[str, dict[str, float]] = {}
+    for run in runs:
+        for row in tests[run.name]:
+            accuracies.setdefault(row["task"], {})[run.name] = row["accuracy_percent"]
+    return accuracies
 
 
 def _mega_macs(run: Run) -> float:
     return summary(load(run.folder).trunk, run.recipe.data.frames)[-1]["mega_macs"]
 
 
-def _strides(groups: Groups, table: Table) -> Rows:
-    """A row per group, layer and axis, see `stride_table`."""
+def _stride_rows(groups: Groups, table: Table) -> Rows:
+    """Return one row per group, layer and axis, see `stride_table`."""
     result = []
     for values, runs in groups:
-        trained = [
+        strides = [
             ("", stride_table(load(run.folder), table.frames or run.recipe.data.frames)) for run in runs
         ]
-        rows = [row for row in grouped(trained) if table.layers is None or row["layer"] in table.layers]
-        result += [_joined(values, {name: row[name] for name in row if name != "group"}) for row in rows]
+        rows = [row for row in grouped(strides) if table.layers is None or row["layer"] in table.layers]
+        result += [_join(values, {name: row[name] for name in row if name != "group"}) for row in rows]
     return result
 
 
-def _joined(values: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
+def _join(values: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
     for axis in values.keys() & columns.keys():
         raise UserError(
-            f"the axis {axis} has the name of a column of results: rename it, its runs stay as they are"
+            f"the axis {axis} has the name of a column of results: rename it, its runs stay valid"
         )
     return values | columns

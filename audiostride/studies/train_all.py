@@ -1,7 +1,7 @@
-"""The runs of a study: which are done, training the others, or the commands that would.
+"""Training the runs of a study one after the other, or printing the commands that train them.
 
-Several processes may train one study into one folder. Each run has a lock beside it, OUT/.NAME.lock, while
-a process is on it; the others leave it out.
+Several processes may train the same study in the same folder. While a process trains a run, it holds the
+lock OUT/.NAME.lock beside the run's folder, and the other processes skip that run.
 """
 
 import logging
@@ -24,68 +24,65 @@ logger = logging.getLogger(__name__)
 
 
 def train_all(runs: Sequence[Run]) -> None:
-    """Train what is not done of a study, run after run, telling of each on standard error.
+    """Train the runs of a study that are not done, one after the other.
 
-    A run that was broken off goes on from its last checkpoint. One that fails is told, and the others still
-    run.
+    A run that was interrupted is resumed from its last checkpoint. If a run fails, the others are trained
+    nevertheless.
 
     Raises:
-        UserError: where a setting or a corpus is wrong, before anything is trained; when all runs have had
-            their turn and some of them failed; when someone interrupts.
+        UserError: if a setting or a corpus is wrong, before anything is trained; if training is interrupted;
+            or, after all runs, if some of them failed.
     """
     for run in runs:
         _check(run)
     failed = 0
     for number, run in enumerate(runs, 1):
-        place = f"[{number}/{len(runs)}] {run.name}"
+        label = f"[{number}/{len(runs)}] {run.name}"
         try:
-            _take(run, place)
+            _train_unless_done(run, label)
         except (InterruptionError, KeyboardInterrupt) as error:
-            raise UserError(f"interrupted in {run.name}: the same command goes on from there") from error
+            raise UserError(f"interrupted in {run.name}: repeat the command to resume") from error
         except UserError as error:
             failed += 1
-            logger.error(f"{place}: failed: {error}")
+            logger.error(f"{label}: failed: {error}")
     if failed:
-        raise UserError(
-            f"{failed} of {len(runs)} runs failed, as told above: the same command tries them again"
-        )
+        raise UserError(f"{failed} of {len(runs)} runs failed (see above): repeat the command to retry them")
 
 
 def _check(run: Run) -> None:
     try:
         devices = check(run.recipe, run.folder)
     except UserError as error:
-        raise UserError(f"{error} (in the run {run.name})") from error
+        raise UserError(f"{error} (in run {run.name})") from error
     if devices > 1:
-        # Lightning starts this command again for each device, and they would not agree on what is done.
+        # Lightning starts this command again for each device, and the processes could not agree on the runs.
         raise UserError(
             f"a study trains on one device, not on {devices}: add --trainer.devices 1 and start it once per "
             "device, or run the commands of --print"
         )
 
 
-def _take(run: Run, place: str) -> None:
-    """Train a run, unless it is done or another process is on it."""
+def _train_unless_done(run: Run, label: str) -> None:
     if steps_done(run) >= run.steps:
-        logger.info(f"{place}: done already")
+        logger.info(f"{label}: done already")
         return
-    with _lock(run) as mine:
-        if not mine:
-            logger.info(f"{place}: left to another process")
+    with _lock(run) as locked:
+        if not locked:
+            logger.info(f"{label}: skipped, another process trains it")
             return
-        step = steps_done(run)  # another process may just have been on it
-        logger.info(f"{place}: goes on from step {step}" if step else place)
-        torch.compiler.reset()  # what was compiled for other runs counts against a limit of torch's
+        step = steps_done(run)  # read again: another process may have trained it until now
+        logger.info(f"{label}: resumed at step {step}" if step else label)
+        torch.compiler.reset()  # networks that were compiled for other runs count against torch's limit
         reached = train(run.recipe, run.folder, resume=step > 0)
     if reached < run.steps:
-        logger.info(f"{place}: stopped at step {reached} of {run.steps}")
+        logger.info(f"{label}: stopped at step {reached} of {run.steps}")
 
 
 def steps_done(run: Run) -> int:
-    """The step of a run's last checkpoint, 0 where there is none.
+    """Return the step of a run's last checkpoint, or 0 if there is none.
 
     Raises:
-        UserError: where the checkpoint is damaged, or has all steps but of another recipe.
+        UserError: if the checkpoint is damaged, or the run is finished but has other settings.
     """
     last = last_checkpoint(run.folder)
     if not last.is_file():
@@ -102,7 +99,7 @@ def steps_done(run: Run) -> int:
 
 
 def readable(runs: Sequence[Run]) -> Iterator[tuple[Run, int]]:
-    """Runs with their `steps_done`; one that is broken is told on standard error and left out."""
+    """Yield each run with its `steps_done`. A broken run is left out with a warning."""
     for run in runs:
         try:
             yield run, steps_done(run)
@@ -111,16 +108,16 @@ def readable(runs: Sequence[Run]) -> Iterator[tuple[Run, int]]:
 
 
 def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
-    """Of each run that is not done the command that trains it as the study would.
+    """Yield for each run that is not done the command that trains it as the study would.
 
-    A run that is broken, or that another process is on, is told on standard error and left out.
+    A run that is broken, or that another process trains, is left out with a warning.
     """
     below = recipes.load(study.recipe)
     for run, step in readable(runs):
         if step >= run.steps:
             continue
-        if _is_taken(run):
-            logger.warning(f"another process is on {run.name}; left out")
+        if _is_locked(run):
+            logger.warning(f"another process trains {run.name}; left out")
             continue
         resume = ["--resume"] if step else []
         yield command_line("train", study.recipe, *options(run.recipe, below), f"--out={run.folder}", *resume)
@@ -128,7 +125,7 @@ def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
 
 @contextmanager
 def _lock(run: Run) -> Iterator[bool]:
-    """Whether this process has a run's folder for itself; for as long as it says so."""
+    """Try to lock a run; yield whether this process holds the lock within the context."""
     file = _lock_file(run)
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file, timeout=0)
@@ -140,16 +137,16 @@ def _lock(run: Run) -> Iterator[bool]:
     try:
         yield True
     finally:
-        with suppress(OSError):  # some systems do not remove what is open
+        with suppress(OSError):  # some systems do not remove an open file
             file.unlink()
         lock.release()
 
 
-def _is_taken(run: Run) -> bool:
-    if not _lock_file(run).exists():  # nothing is written in order to look
+def _is_locked(run: Run) -> bool:
+    if not _lock_file(run).exists():  # looking must not create a lock file
         return False
-    with _lock(run) as mine:
-        return not mine
+    with _lock(run) as locked:
+        return not locked
 
 
 def _lock_file(run: Run) -> Path:

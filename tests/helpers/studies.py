@@ -6,7 +6,7 @@ from typing import Any
 from audiostride.config import recipe as recipes
 from audiostride.config import yaml
 from audiostride.data.store import Store
-from audiostride.studies import plan
+from audiostride.studies import plan, study_file
 from audiostride.studies.results import Rows, tables
 
 RECIPE: dict[str, Any] = {
@@ -39,10 +39,10 @@ def write_study(folder: Path, store: Store) -> Path:
 def expand(study: str) -> list[plan.Run]:
     """Return the runs of a study without a command line."""
     Path("x.yaml").write_text(study)
-    return plan.expand(plan.read(Path("x.yaml")), Path("runs"), recipes.build)
+    return plan.expand(study_file.read(Path("x.yaml")), Path("runs"), recipes.build)
 
 
 def study_tables(runs: Path) -> dict[str, Rows]:
     """Return the tables of the study s.yaml without a command line."""
-    study = plan.read(Path("s.yaml"))
+    study = study_file.read(Path("s.yaml"))
     return tables(study, plan.expand(study, runs, recipes.build))

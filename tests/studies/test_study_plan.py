@@ -8,7 +8,7 @@ from helpers.studies import expand
 
 from audiostride.config import recipe as recipes
 from audiostride.errors import UserError
-from audiostride.studies import plan
+from audiostride.studies import plan, study_file
 
 STUDIES = sorted((Path(__file__).parents[2] / "recipes" / "studies").glob("*.yaml"))
 
@@ -71,15 +71,15 @@ def test_value_of_the_grid_replaces_a_mapping(home: Path) -> None:
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
 def test_every_study_is_valid(file: Path) -> None:
-    study = plan.read(recipes.find(file.stem, "study"))
+    study = study_file.read(recipes.find(file.stem, "study"))
     runs = plan.expand(study, Path("runs"), recipes.build)
-    assert len(study.grid[plan.SEED]) > 1  # or there is no spread to tell
+    assert len(study.grid[plan.SEED]) > 1  # one run has no standard deviation
     for table in study.tables:
-        assert any(table.takes(run) for run in runs)
+        assert any(table.includes(run) for run in runs)
 
 
 def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
-    study = plan.read(recipes.find("cost", "study"))
+    study = study_file.read(recipes.find("cost", "study"))
     runs = plan.expand(study, Path("runs"), recipes.build)
     methods = "strided spectral r4 r2 r1 relative inside4 inside1 j0.1 j1 j10".split()
     assert [run.name for run in runs] == [f"{method}-{seed}" for method in methods for seed in range(3)]
@@ -95,7 +95,7 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
             'the study x.yaml cannot be read: while constructing a mapping, found duplicate key "b"',
         ),
         ("recipe: tiny.yaml\ngird: {}", "x.yaml: gird is no setting, did you mean grid?"),
-        ("grid: {training.seed: [0]}", "x.yaml must name the recipe that it is over, as in 'recipe: "),
+        ("grid: {training.seed: [0]}", "x.yaml must name its recipe, as in 'recipe: "),
         (
             "recipe: tiny.yaml",
             "x.yaml must have a grid of settings, as in 'grid: {training.seed: [0, 1, 2]}'",
@@ -129,7 +129,7 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {method: [a, b]}",
-            "x.yaml: grid: method has values but is no setting: give each a name and settings, as in 'metho",
+            "x.yaml: grid: method lists values but is no setting: give each value a name and settings",
         ),
         ("recipe: tiny.yaml\ngrid: {method: {a: 3}}", "x.yaml: grid: method: a must hold settings, as in"),
         ("recipe: tiny.yaml\ngrid: {training.seed: [0, 1, 0]}", "grid: training.seed has the value 0 twice"),
@@ -145,28 +145,28 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
         ("recipe: tiny.yaml\ngrid: {a: {..: {}}}", "x.yaml: grid: a: .. cannot be part of a folder's name"),
         (
             "recipe: tiny.yaml\ngrid: {a: {b: {}, b-c: {}}, d: {c-e: {}, e: {}}}",
-            "x.yaml: two runs of the grid would be called b-c-e: give their values other names",
+            "x.yaml: two runs of the grid would have the name b-c-e: rename values",
         ),
         (
             "recipe: tiny.yaml\ngrid: {a: {b: {}, B: {model.smoothness: 2}}}",
-            "x.yaml: two runs of the grid would be called B",
+            "x.yaml: two runs of the grid would have the name B",
         ),
         (
             "recipe: tiny.yaml\ngrid: {a: {b: {training.seed: 3}}, training.seed: [0]}",
-            "x.yaml: grid: both a and training.seed set training.seed: give it to one of them",
+            "x.yaml: grid: both a and training.seed set training.seed: leave it out of one of them",
         ),
         (
             "recipe: tiny.yaml\ngrid: {a: {b: {}, c: {model.smoothness: -1}}}",
-            "x.yaml: model.smoothness must be a finite number, at least 0, but is -1 (in its run c)",
+            "x.yaml: model.smoothness must be a finite number, at least 0, but is -1 (in run c)",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.steps: [many]}",
-            "x.yaml: training.steps must be a whole number, at least 1, but is many (in its run many)",
+            "x.yaml: training.steps must be a whole number, at least 1, but is many (in run many)",
         ),
         (
             "recipe: tiny.yaml\n"
             "grid: {model.downsampling: [max], a: {b: {model.strides: [[1.5, 1], [1, 1]]}}}",
-            "x.yaml: max downsampling takes whole strides, but got 1.5 (in its run max-b)",
+            "x.yaml: max downsampling takes whole strides, but got 1.5 (in run max-b)",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: {}\n",
@@ -186,19 +186,19 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{}, {over: [seed], title: b}]",
-            "x.yaml: tables: number 2: seed is no axis of the grid: there are training.seed",
+            "x.yaml: tables: number 2: seed is no axis of the grid, which has training.seed",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{where: {training.seed: [0, 1]}}]",
-            "x.yaml: tables: number 1: training.seed has no value 1: there are 0",
+            "x.yaml: tables: number 1: training.seed has no value 1, it has 0",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{}, {}]",
-            "x.yaml: tables: number 2 is called Accuracy like one before it: give it another title",
+            "x.yaml: tables: number 2 has the title Accuracy of an earlier table: give it another title",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{show: strides, frames: 0}]",
-            "x.yaml: tables: number 1: frames must be at least 1, but is 0",
+            "x.yaml: tables: number 1: frames must be a whole number, at least 1, but is 0",
         ),
     ],
 )

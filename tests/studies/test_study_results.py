@@ -17,7 +17,7 @@ from audiostride.analysis.summary import summary
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
 from audiostride.errors import UserError
-from audiostride.studies import plan
+from audiostride.studies import study_file
 from audiostride.studies.figure import accuracy_against_cost, draw
 from audiostride.studies.results import show
 from audiostride.tables import Spread
@@ -123,7 +123,7 @@ def test_missing_unfinished_and_broken_runs_are_noted_and_the_others_shown(
         "note: strided-1 is at step 1 of 2; left out",
         "note: runs/s/diffstride-0/checkpoints/last.ckpt is not a checkpoint of audiostride, or a damaged "
         "one; left out",
-        "note: left out, as there is nothing of them yet: strided-0",
+        "note: not trained yet: strided-0; left out",
     ]
 
 
@@ -202,7 +202,7 @@ def test_plot_of_a_study_without_accuracies_reports_a_clear_error(runs: Path) ->
     with pytest.raises(
         UserError, match=r"s\.yaml has no accuracies to draw: leave --plot out, or add 'show: "
     ):
-        draw(plan.read(Path("s.yaml")), study_tables(runs), Path("figures"))
+        draw(study_file.read(Path("s.yaml")), study_tables(runs), Path("figures"))
 
 
 def test_finished_run_may_differ_in_trainer_and_workers(

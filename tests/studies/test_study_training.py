@@ -14,7 +14,7 @@ from helpers.tiny_run import assert_same, weights
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
 from audiostride.config import yaml
-from audiostride.studies import plan
+from audiostride.studies import plan, study_file
 from audiostride.studies.train_all import steps_done
 from audiostride.training.fit import train
 from audiostride.training.lightning_module import ClassifierTraining
@@ -73,13 +73,13 @@ def test_interruption_ends_the_study_and_the_same_command_resumes_it(
     assert main(["study", "s.yaml"]) == 1
     assert messages(capsys) == [
         "[1/2] strided",
-        "audiostride study: interrupted in strided: the same command goes on from there",
+        "audiostride study: interrupted in strided: repeat the command to resume",
     ]
     assert [path.name for path in Path("runs/s").iterdir()] == ["strided"]
     monkeypatch.undo()
     monkeypatch.chdir(home)
     assert main(["study", "s.yaml"]) == 0
-    assert messages(capsys) == ["[1/2] strided: goes on from step 1", "[2/2] diffstride"]
+    assert messages(capsys) == ["[1/2] strided: resumed at step 1", "[2/2] diffstride"]
     for name in ("strided", "diffstride"):
         assert_same(weights(Path("runs/s") / name), weights(trained_runs / f"{name}-0"))
 
@@ -97,7 +97,7 @@ def test_finished_run_of_another_recipe_fails_and_the_others_are_trained(
         "away, or choose another folder with --out"
     )
     assert lines[-1] == (
-        "audiostride study: 1 of 4 runs failed, as told above: the same command tries them again"
+        "audiostride study: 1 of 4 runs failed (see above): repeat the command to retry them"
     )
     assert (runs / "strided-1" / "checkpoints" / "last.ckpt").is_file()
 
@@ -107,7 +107,7 @@ def test_setting_added_after_a_run_does_not_make_it_another_recipe(runs: Path) -
     settings = yaml.load(config.read_text())
     del settings["model"]["multiple"], settings["augmentation"]
     config.write_text(yaml.dump(settings))
-    run = plan.expand(plan.read(Path("s.yaml")), runs, recipes.build)[0]
+    run = plan.expand(study_file.read(Path("s.yaml")), runs, recipes.build)[0]
     assert steps_done(run) == run.steps == 2
 
 
@@ -133,11 +133,11 @@ def test_run_locked_by_another_process_is_skipped(runs: Path, capsys: pytest.Cap
     with FileLock(runs / ".strided-0.lock"):
         assert main(["study", "s.yaml"]) == 0
         assert messages(capsys)[:2] == [
-            "[1/4] strided-0: left to another process",
+            "[1/4] strided-0: skipped, another process trains it",
             "[2/4] strided-1: done already",
         ]
         assert not (runs / "strided-0").exists()
         assert main(["study", "s.yaml", "--print"]) == 0
-        assert capsys.readouterr() == ("", "note: another process is on strided-0; left out\n")
+        assert capsys.readouterr() == ("", "note: another process trains strided-0; left out\n")
     assert main(["study", "s.yaml"]) == 0  # a lock file that a killed process left behind is ignored
     assert (runs / "strided-0" / "checkpoints" / "last.ckpt").is_file()
