@@ -18,6 +18,7 @@ FLOORS = (
     ("prepare", "analysis"),
     ("training",),
     ("report", "studies", "bench", "demo"),
+    ("parsers",),
     ("cli",),
     ("__main__",),
 )

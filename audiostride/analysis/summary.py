@@ -2,11 +2,29 @@
 
 from typing import Any
 
+from audiostride.analysis.trained import open_run
+from audiostride.config.settings import Recipe
 from audiostride.layers import ConvDownsample
+from audiostride.models.classifier import build_trunk
 from audiostride.models.separable_cnn import SeparableCNN
 
 # Of the frontend: distance between frames, and length of the window of a frame.
 HOP_MS, WINDOW_MS = 10.0, 25.0
+
+
+def summarise_recipe(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the rows of `summary` for a recipe's untrained network and the length of its windows."""
+    return summary(build_trunk(recipe.model), recipe.data.frames)
+
+
+def summarise_run(name: str) -> list[dict[str, Any]]:
+    """Return the rows of `summary` for the network of a run folder or a checkpoint file.
+
+    Raises:
+        UserError: there is no checkpoint, or it cannot be read.
+    """
+    run = open_run(name)
+    return summary(run.classifier.trunk, run.recipe.data.frames)
 
 
 def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> list[dict[str, Any]]:

@@ -34,17 +34,33 @@ def load_with_options(parser: ArgumentParser, arguments: Sequence[str]) -> tuple
     """Read the recipe that a command names as its argument `recipe`, and put the command's options on top.
 
     Returns:
-        The recipe's file, the recipe with the options, and all arguments of the command.
+        The recipe's file, the recipe with the options, and the parsed arguments of the command.
 
     Raises:
         UsageError: an argument is wrong.
         UserError: the recipe is wrong, with or without the options.
     """
-    file = find(parse(parser, arguments).recipe)
+    args = parse(parser, arguments)
+    file = find(args.recipe)
     settings = read(file)
     build(settings, file)  # a mistake in the file is no mistake in the arguments
-    args = parse(parser, arguments, parse_settings(parser, {"recipe": str(file), **settings}))
-    return file, instantiate(Recipe, parser, args), args
+    recipe = build_with_options(parser, arguments, {"recipe": str(file), **settings})
+    return file, recipe, args
+
+
+def build_with_options(parser: ArgumentParser, arguments: Sequence[str], settings: dict[str, Any]) -> Recipe:
+    """Return the recipe that has these settings, with the options of a command on top.
+
+    Args:
+        parser: the command's parser, which knows all settings of a recipe.
+        arguments: the arguments of the command.
+        settings: groups of settings, and the values of other arguments of the command.
+
+    Raises:
+        UsageError: an argument is wrong.
+        UserError: a setting is wrong, with or without the options.
+    """
+    return instantiate(Recipe, parser, parse(parser, arguments, parse_settings(parser, settings)))
 
 
 def read_config(run: Path) -> Recipe:

@@ -3,15 +3,17 @@
 import inspect
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from conftest import RECORDED
 
 from audiostride import LogMel, SeparableCNN, Window
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.layers.conv_downsample import Downsampling
 from audiostride.models.classifier import build_trunk
+
+FACTS = Path(__file__).parents[3] / "shared" / "paper" / "facts.json"
 
 
 def test_settings_and_network_have_the_same_defaults() -> None:
@@ -30,11 +32,10 @@ def test_the_network_is_built_as_its_settings_say() -> None:
     assert network.embedding_size == 6
 
 
-def test_defaults_are_the_paper_s() -> None:
-    file = RECORDED.parent / "paper" / "facts.json"
-    if not file.is_file():
+def test_defaults_are_those_of_the_paper() -> None:
+    if not FACTS.is_file():
         pytest.skip("the paper's facts are not beside the project")
-    facts = json.loads(file.read_text())
+    facts = json.loads(FACTS.read_text())
     recipe, network, training = Recipe(), facts["network"], facts["training"]
     assert list(recipe.model.channels) == network["channels"]
     assert [list(pair) for pair in recipe.model.strides] == network["initial_strides"]

@@ -1,0 +1,163 @@
+"""The arguments of every command, with their help texts. `audiostride.cli` uses them."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import ArgumentParser
+
+from audiostride.config.arguments import make_parser, recipe_parser
+from audiostride.config.settings import PrepareSettings
+from audiostride.tables import Format
+
+if TYPE_CHECKING:
+    from audiostride.corpora import Dataset
+
+Split = Literal["test", "valid", "train"]
+Checkpoint = Literal["best", "last"]
+
+
+def dataset_parser(name: str, dataset: "Dataset") -> ArgumentParser:
+    """Return the parser of `audiostride prepare NAME`."""
+    parser = make_parser(f"prepare {name}", dataset.title)
+    parser.add_argument("source", type=str, help="Folder of the dataset; for csv, the CSV file.")
+    parser.add_argument("--out", type=str, help="Folder for the result. (default: data/prepared/NAME)")
+    if dataset.archives:
+        parser.add_argument("--download", action="store_true", help="First download what SOURCE lacks.")
+        parser.add_argument("--mirror", type=str, help="Address to download from, instead of the original.")
+    parser.add_class_arguments(PrepareSettings, None)
+    parser.add_function_arguments(dataset.read, None, skip={1})
+    return parser
+
+
+def train_parser(description: str | None) -> ArgumentParser:
+    parser = recipe_parser("train", description, "%(prog)s RECIPE [--any.setting value] [--resume]")
+    parser.add_argument("recipe", type=str, help="A YAML file, or the name of a recipe of audiostride.")
+    parser.add_argument("--out", type=str, help="Folder of the run. (default: runs/RECIPE)")
+    parser.add_argument("--resume", action="store_true", help="Continue from the run's last checkpoint.")
+    return parser
+
+
+def study_parser(description: str | None) -> ArgumentParser:
+    parser = recipe_parser(
+        "study",
+        f"{description} Any setting of the recipe can be given for all runs.",
+        "%(prog)s STUDY [--any.setting value] [--print | --summary]",
+    )
+    parser.add_argument("study", type=str, help="A YAML file, or the name of a study of audiostride.")
+    parser.add_argument("--recipe", type=str, help="Recipe to use instead of the study's, as for train.")
+    parser.add_argument("--out", type=str, help="Folder for the runs. (default: runs/STUDY)")
+    parser.add_argument("--print", action="store_true", help="Print commands that train the remaining runs.")
+    parser.add_argument("--summary", action="store_true", help="Test the finished runs and print the tables.")
+    parser.add_argument(
+        "--plot", type=str, help="With --summary: folder for a figure of accuracy against cost (PNG and SVG)."
+    )
+    parser.add_argument("--time", action="store_true", help="With --summary: measure the networks' speed.")
+    _add_format(parser)
+    return parser
+
+
+def test_parser(description: str | None) -> ArgumentParser:
+    parser = make_parser("test", description)
+    parser.add_argument("run", type=str, help="Folder of the run.")
+    _add_split(parser)
+    _add_checkpoint(parser)
+    parser.add_argument("--corpus", type=str, nargs="+", help="Prepared corpora. (default: those of the run)")
+    parser.add_argument("--confusion", type=str, help="Folder for a confusion matrix per task, as CSV.")
+    _add_format(parser)
+    return parser
+
+
+def strides_parser(description: str | None) -> ArgumentParser:
+    parser = make_parser("strides", description)
+    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, or checkpoint files.")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        help="Length of the spectrogram, 100 frames per second. (default: that of the run's windows)",
+    )
+    parser.add_argument(
+        "--around", type=float, default=1000.0, help="Frequency in Hz at which to compute cycles per octave."
+    )
+    parser.add_argument(
+        "--group",
+        type=Literal["recipe", "task"],
+        help="Show mean and standard deviation over runs of the same recipe (the seed may differ) or of the "
+        "same tasks.",
+    )
+    parser.add_argument("--plot", type=str, help="Folder for figures of the strides, as PNG and SVG.")
+    parser.add_argument(
+        "--listen",
+        type=str,
+        help="A sound file. What the first layer keeps of its first ten seconds is written to the folder of "
+        "--plot, as a figure and as sound files.",
+    )
+    _add_checkpoint(parser)
+    _add_format(parser)
+    return parser
+
+
+def report_parser(description: str | None) -> ArgumentParser:
+    parser = make_parser("report", description)
+    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs; several are compared.")
+    parser.add_argument("--out", type=str, default="report.html", help="The HTML file to write.")
+    _add_split(parser)
+    _add_checkpoint(parser)
+    return parser
+
+
+def recipe_summary_parser(description: str | None) -> ArgumentParser:
+    parser = recipe_parser("summary", description, "%(prog)s RECIPE|RUN [--any.setting value]")
+    parser.add_argument("recipe", type=str, help="A recipe as for train, or the folder of a run.")
+    _add_format(parser)
+    return parser
+
+
+def run_summary_parser(description: str | None) -> ArgumentParser:
+    parser = make_parser("summary", description)  # the settings of a trained network cannot change
+    parser.add_argument("run", type=str, help="Folder of a run, or a checkpoint file.")
+    _add_format(parser)
+    return parser
+
+
+def bench_parser(name: str, kind: type) -> ArgumentParser:
+    """Return the parser of `audiostride bench NAME`, whose settings are the dataclass `kind`."""
+    parser = make_parser(f"bench {name}", kind.__doc__)
+    positional = {field.name: field.metadata for field in fields(kind) if "positional" in field.metadata}
+    for argument, metadata in positional.items():
+        help = metadata["positional"]
+        parser.add_argument(argument, metavar=argument.upper(), type=str, nargs="+", help=help)
+    parser.add_class_arguments(kind, None, skip=set(positional))
+    parser.add_argument("--save", type=str, help="JSON file for the result, with machine and date.")
+    _add_format(parser)
+    return parser
+
+
+def demo_parser(description: str | None) -> ArgumentParser:
+    parser = make_parser("demo", description)
+    parser.add_argument("--folder", type=str, default="data/demo", help="Folder for the corpora.")
+    parser.add_argument("--out", type=str, default="runs/demo", help="Folder of the run.")
+    _add_format(parser)
+    return parser
+
+
+def choice_parser(
+    name: str, description: str | None, choice: str, help: str, commands: dict[str, ArgumentParser]
+) -> ArgumentParser:
+    """Return the parser of a command whose first argument, `choice`, is one of several commands."""
+    parser = make_parser(name, description)
+    choices = parser.add_subcommands(dest=choice, metavar=choice.upper(), help=help)
+    for command, its_parser in commands.items():
+        choices.add_subcommand(command, its_parser, help=its_parser.description)
+    return parser
+
+
+def _add_split(parser: ArgumentParser) -> None:
+    parser.add_argument("--split", type=Split, default="test", help="Split of the corpora to test on.")
+
+
+def _add_checkpoint(parser: ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", type=Checkpoint, default="best", help="Checkpoint of a run to read.")
+
+
+def _add_format(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", type=Format, default="table", help="Format of the result.")

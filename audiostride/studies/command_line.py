@@ -1,0 +1,36 @@
+"""The runs of a study, with the options of a command line on top of its settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from audiostride.config import recipe as recipes
+from audiostride.config.settings import Recipe
+from audiostride.studies import study_file
+from audiostride.studies.plan import Run, Settings, Study, check_options, expand
+
+
+def plan_runs(
+    name: str, recipe: str | None, out: Path | None, parser: ArgumentParser, arguments: Sequence[str]
+) -> tuple[Study, list[Run]]:
+    """Read a study and return it with its runs.
+
+    Args:
+        name: a study file, or the name of a study that comes with audiostride.
+        recipe: a recipe to use instead of the study's own, as `audiostride train` takes it.
+        out: folder for the runs; by default runs/NAME.
+        parser: the command's parser, which knows all settings of a recipe.
+        arguments: the arguments of the command.
+
+    Raises:
+        UsageError: an argument is wrong.
+        UserError: the study is wrong, with or without the options.
+    """
+    study = study_file.read(recipes.find(name, "study"), recipe)
+    check_options(study, parser.parse_args(list(arguments), defaults=False).as_dict())
+
+    def build(settings: Settings) -> Recipe:
+        return recipes.build_with_options(parser, arguments, {"study": name, **settings})
+
+    return study, expand(study, out or Path(f"runs/{study.file.stem}"), build)
