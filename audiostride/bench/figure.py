@@ -1,4 +1,4 @@
-"""The picture of `audiostride bench layers`."""
+"""The figure of `audiostride bench layers`."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -12,10 +12,11 @@ from audiostride.analysis.figures import NamedFigure, figure_style
 _MEASURES = {"to_crop": "training step", "inference_to_crop": "inference", "kept_to_crop": "memory kept"}
 
 
-def cost_picture(rows: Sequence[dict[str, Any]]) -> NamedFigure:
-    """Time and memory of each method as multiples of the free crop's; see `bench_layers`.
+def cost_figure(rows: Sequence[dict[str, Any]]) -> NamedFigure:
+    """Draw time and memory of each method relative to the free crop, from the rows of `bench_layers`.
 
-    A panel per precision and way of running, a bar per method and measure, a mark per smoothness.
+    There is a row of panels per precision, plain and compiled, a panel per measure, a line per method, and a
+    marker per smoothness.
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     kinds = list(dict.fromkeys((row["precision"], row["compiled"]) for row in rows))
@@ -23,32 +24,30 @@ def cost_picture(rows: Sequence[dict[str, Any]]) -> NamedFigure:
         figure = Figure(figsize=(7.0, 0.6 + (0.5 + 0.26 * len(methods)) * len(kinds)), layout="constrained")
         panels = figure.subplots(len(kinds), len(_MEASURES), squeeze=False, sharex="col", sharey=True)
         for (row, kind), (column, measure) in product(enumerate(kinds), enumerate(_MEASURES)):
-            shown = [r for r in rows if (r["precision"], r["compiled"]) == kind]
-            _draw(panels[row, column], shown, methods, measure)
-            panels[row, column].set_title(f"{_MEASURES[measure]}, {_words(*kind)}")
+            selected = [r for r in rows if (r["precision"], r["compiled"]) == kind]
+            _draw(panels[row, column], selected, methods, measure)
+            panels[row, column].set_title(f"{_MEASURES[measure]}, {_kind_name(*kind)}")
         for panel in panels[-1]:
             panel.set_xlabel("times a free crop")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     ours = [row for row in rows if row["method"] == "diffstride"]
-    told = "; ".join(
+    ratios = "; ".join(
         f"{row['to_crop']:.2f}, {row['inference_to_crop']:.2f}, {row['kept_to_crop']:.2f} "
-        f"(smoothness {row['smoothness']:g}, {_words(row['precision'], row['compiled'])})"
+        f"(smoothness {row['smoothness']:g}, {_kind_name(row['precision'], row['compiled'])})"
         for row in ours
     )
-    alt = (
-        f"DiffStride as multiples of a free crop in time of training, of inference, and memory kept: {told}."
-    )
+    alt = f"DiffStride as multiples of a free crop in time of training, of inference, and memory kept: {ratios}."
     return NamedFigure("layers", figure, alt)
 
 
 def _draw(panel: Any, rows: Sequence[dict[str, Any]], methods: Sequence[str], measure: str) -> None:
-    looks = matplotlib.rcParams["axes.prop_cycle"]
-    for smoothness, look in zip(dict.fromkeys(row["smoothness"] for row in rows), looks, strict=False):
-        shown = [row for row in rows if row["smoothness"] == smoothness]
-        places = [methods.index(row["method"]) for row in shown]
-        values = [row[measure] for row in shown]
-        panel.plot(values, places, **look | {"linestyle": ""}, label=f"smoothness {smoothness:g}")
+    styles = matplotlib.rcParams["axes.prop_cycle"]
+    for smoothness, style in zip(dict.fromkeys(row["smoothness"] for row in rows), styles, strict=False):
+        selected = [row for row in rows if row["smoothness"] == smoothness]
+        positions = [methods.index(row["method"]) for row in selected]
+        values = [row[measure] for row in selected]
+        panel.plot(values, positions, **style | {"linestyle": ""}, label=f"smoothness {smoothness:g}")
     panel.axvline(1, color=matplotlib.rcParams["text.color"], linewidth=0.6)
     panel.set_yticks(range(len(methods)), methods)
     panel.set_ylim(len(methods) - 0.5, -0.5)
@@ -56,5 +55,5 @@ def _draw(panel: Any, rows: Sequence[dict[str, Any]], methods: Sequence[str], me
     panel.grid(axis="y", alpha=0.25, linewidth=0.6)
 
 
-def _words(precision: str, compiled: bool) -> str:
+def _kind_name(precision: str, compiled: bool) -> str:
     return f"{precision}, compiled" if compiled else precision

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audiostride.analysis.figures import save_figures
-from audiostride.bench.figure import cost_picture
+from audiostride.bench.figure import cost_figure
 from audiostride.bench.settings import LayerBench, LayersBench
 from audiostride.layers import ConvDownsample, Window, freeze_
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
@@ -101,7 +101,7 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
         for smoothness in settings.smoothness:
             rows += _compare(settings, precision, smoothness)
     if settings.plot is not None:
-        save_figures([cost_picture(rows)], Path(settings.plot))
+        save_figures([cost_figure(rows)], Path(settings.plot))
     return rows
 
 

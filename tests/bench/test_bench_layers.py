@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audiostride.bench.drift import bench_drift
-from audiostride.bench.figure import cost_picture
+from audiostride.bench.figure import cost_figure
 from audiostride.bench.layers import _METHODS, FftDiffStride, FreeCrop, bench_layer, bench_layers
 from audiostride.bench.settings import DriftBench, LayerBench, LayersBench, StepBench
 from audiostride.bench.step import bench_step
@@ -76,7 +76,7 @@ def test_figure_shows_the_ratio_of_every_method(tmp_path: Path) -> None:
         LayersBench(batch_size=1, frames=20, smoothness=[2.0, 1.0], rounds=1, plot=str(tmp_path / "plots"))
     )
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["layers.png", "layers.svg"]
-    picture = cost_picture(rows)
+    picture = cost_figure(rows)
     training = picture.figure.axes[0]
     drawn = [
         np.asarray(line.get_xdata()) for line in training.get_lines()[:-1]
