@@ -134,19 +134,21 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
         ),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(
+def test_mistake_reports_a_clear_error_and_writes_nothing(
     arguments: tuple[str, ...], status: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sentence in fails(capsys, status, *arguments)
     assert not list(Path().iterdir())
 
 
-def test_a_file_in_the_way_is_told_in_a_sentence(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_in_place_of_a_folder_reports_a_clear_error(
+    words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("file").write_text("")
     assert "file" in fails(capsys, 1, "prepare", "speech_commands", str(words), "--out", "file/out")
 
 
-def test_damaged_checkpoints_are_told_in_a_sentence(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_checkpoint_reports_a_clear_error(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("tiny.yaml").write_text(TINY)
     main(["prepare", "speech_commands", str(words), "--out", "prepared"])
     main(["train", "tiny.yaml"])
@@ -161,7 +163,9 @@ def test_damaged_checkpoints_are_told_in_a_sentence(words: Path, capsys: pytest.
     assert main(["strides", "runs/tiny"]) == 0  # the best one is whole
 
 
-def test_a_run_that_stopped_early_is_not_called_done(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_that_stopped_early_is_not_reported_as_done(
+    words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("tiny.yaml").write_text(TINY)
     main(["prepare", "speech_commands", str(words), "--out", "prepared"])
     assert main(["train", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
@@ -169,7 +173,7 @@ def test_a_run_that_stopped_early_is_not_called_done(words: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([command, "--help"])
     assert exit.value.code == 0
@@ -178,7 +182,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert (COMMANDS[command].__doc__ or "").split(";")[0].split(".")[0] in " ".join(out.split())
 
 
-def test_help_and_usage_errors_do_not_wait_for_heavy_imports() -> None:
+def test_help_and_usage_errors_import_nothing_heavy() -> None:
     """Counted by modules, not by a clock."""
     code = (
         "import sys; from audiostride.cli import main\n"
@@ -194,14 +198,14 @@ def test_help_and_usage_errors_do_not_wait_for_heavy_imports() -> None:
     assert result.returncode == 0, result.stderr.splitlines()[-1]
 
 
-def test_without_a_command_the_overview_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_overview_is_shown_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(command in out for command in COMMANDS)
 
 
-def test_demo_runs_whole_and_then_reuses_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_runs_and_then_reuses_its_corpora_and_run(capsys: pytest.CaptureFixture[str]) -> None:
     settings = yaml.load(TINY)
 
     def demo() -> tuple[str, str]:
@@ -248,7 +252,7 @@ def test_demo_without_espeak_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     assert not list(Path("data").rglob("*.wav"))
 
 
-def test_a_reader_who_leaves_early_is_no_failure_to_tell(words: Path) -> None:
+def test_closed_pipe_is_not_reported_as_an_error(words: Path) -> None:
     command = f"{sys.executable} -m audiostride summary speech_commands --format csv | head -1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert result.stderr == ""
