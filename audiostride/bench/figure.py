@@ -37,7 +37,7 @@ def cost_figure(rows: Sequence[dict[str, Any]]) -> NamedFigure:
         f"(smoothness {row['smoothness']:g}, {_kind_name(row['precision'], row['compiled'])})"
         for row in ours
     )
-    alt = f"DiffStride as multiples of a free crop in time of training, of inference, and memory kept: {ratios}."
+    alt = f"DiffStride relative to a free crop in training time, inference time and memory kept: {ratios}."
     return NamedFigure("layers", figure, alt)
 
 

@@ -76,14 +76,14 @@ def test_figure_shows_the_ratio_of_every_method(tmp_path: Path) -> None:
         LayersBench(batch_size=1, frames=20, smoothness=[2.0, 1.0], rounds=1, plot=str(tmp_path / "plots"))
     )
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["layers.png", "layers.svg"]
-    picture = cost_figure(rows)
-    training = picture.figure.axes[0]
+    figure = cost_figure(rows)
+    training = figure.figure.axes[0]
     drawn = [
         np.asarray(line.get_xdata()) for line in training.get_lines()[:-1]
     ]  # the last is that of the crop
     for smoothness, values in zip((2.0, 1.0), drawn, strict=True):
         assert list(values) == [row["to_crop"] for row in rows if row["smoothness"] == smoothness]
-    assert f"{rows[3]['to_crop']:.2f}" in picture.alt
+    assert f"{rows[3]['to_crop']:.2f}" in figure.alt
 
 
 def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
