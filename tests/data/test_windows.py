@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from audiostride.corpora.base import Corpus, Recording
 from audiostride.data.store import Store
@@ -129,17 +130,16 @@ def test_evaluation_visits_every_recording_once_per_window(store: Store) -> None
     assert seen == {r: max(1, round(length / 4000)) for r, length in enumerate(chosen.lengths)}
 
 
-def test_memory_of_a_batch_is_used_again_only_when_nobody_holds_it(tmp_path: Path) -> None:
+def test_held_batch_keeps_its_content_while_others_are_cut(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [100] * 6), "train", {"task": ["a", "b"]})
     windows = TrainingWindows(chosen, 4, 20, seed=1)
-    kept = [windows[k]["waveform"][1:, ::2] for k in range(8)]  # views hold it too
-    expected = [part.clone() for part in kept]
-    for number in range(20):
+    held = [windows[k]["waveform"] for k in range(4)]
+    views = [windows[k]["waveform"][1:, ::2] for k in range(4, 8)]
+    arrays = [windows[k]["waveform"].numpy() for k in range(8, 12)]  # the tensors themselves are gone
+    copies = [part.clone() for part in held + views] + [torch.from_numpy(part.copy()) for part in arrays]
+    for number in range(12, 60):
         windows[number]
-    assert all(part.equal(copy) for part, copy in zip(kept, expected, strict=True))
-    places = set()
-    for number in range(20):
-        batch = windows[number]
-        places.add(batch["waveform"].data_ptr())
-        del batch
-    assert len(places) == 1
+    kept = [*held, *views, *map(torch.from_numpy, arrays)]
+    assert all(part.equal(copy) for part, copy in zip(kept, copies, strict=True))
+    storages = {part.untyped_storage().data_ptr() for part in held + views}
+    assert len(storages) == 8
