@@ -62,7 +62,7 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
     assert len(table.splitlines()) == 2 + 2 * 4
 
     message = fails(capsys, 1, "train", "tiny.yaml")
-    assert message.endswith("holds a run already: go on with --resume, or choose another folder with --out")
+    assert message.endswith("already holds a run: resume it with --resume, or choose another --out")
     assert (
         main(
             [

@@ -22,9 +22,9 @@ from audiostride.data.windows import TrainingWindows
 from audiostride.models.classifier import Classifier
 from audiostride.prepare.prepare import prepare
 from audiostride.timing import autocast, in_turns
-from audiostride.training.fit import make_trainer, quiet, trainer_options
 from audiostride.training.lightning_module import ClassifierTraining
-from audiostride.training.tensorboard import Events
+from audiostride.training.tensorboard import EventLogger
+from audiostride.training.trainer import make_trainer, quiet_lightning, trainer_options
 
 # Steps from one log to the next; in training there are usually 50.
 _LOG_EVERY = 10
@@ -143,7 +143,7 @@ class _ProfiledTraining(ClassifierTraining):
             super().log(*args, **kwargs)
 
 
-class _ProfiledEvents(Events):
+class _ProfiledEvents(EventLogger):
     """Profiles what is written for TensorBoard."""
 
     def __init__(self, recipe: Recipe, run: Path, profiler: Profiler) -> None:
@@ -165,7 +165,7 @@ def _time_training(recipe: Recipe, run: Path) -> tuple[float, float]:
     module = _ProfiledTraining(Classifier(data.labels, recipe.model), recipe.training, recipe.augmentation)
     module.profiler = profiler = _StepProfiler()
     run.mkdir()
-    with quiet():
+    with quiet_lightning():
         logger = _ProfiledEvents(recipe, run, profiler)
         options = trainer_options(recipe, run) | {"profiler": profiler, "logger": logger}
         make_trainer(options, run, validates=False).fit(module, data)

@@ -1,4 +1,4 @@
-"""What a run tells and keeps while it trains: a progress bar, a log of validations, checkpoints."""
+"""What a run shows and logs while it trains: a progress bar, metrics.jsonl, an end on divergence."""
 
 import json
 import math
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from tqdm import tqdm
 
-from audiostride.config.run_folder import CHECKPOINTS, METRICS, read_metrics
+from audiostride.config.run_folder import METRICS, read_metrics
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.training.lightning_module import ClassifierTraining
 
 
 class Progress(ProgressBar):
-    """One bar over all steps of the run, with loss, accuracy and the time left, on standard error."""
+    """Shows one bar over all steps of the run on standard error, with loss, accuracy and the time left."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bar: tqdm | None = None
-        self.shown = 0.0
-        # A log file is no screen: a line now and then is enough.
+        self.updated = 0.0
+        # Seconds between updates. In a log file every update is a line.
         self.interval = 0.5 if sys.stderr.isatty() else 30.0
 
     def disable(self) -> None:
@@ -46,15 +46,16 @@ class Progress(ProgressBar):
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         if self.bar is None:
             return
-        # Reading a metric waits for the device, so not at every step.
-        if time.monotonic() - self.shown > self.interval:
-            self.bar.set_postfix_str(_in_words(trainer, "train"), refresh=False)
-            self.shown = time.monotonic()
+        # Reading a metric waits for the device, so it is not done at every step.
+        if time.monotonic() - self.updated > self.interval:
+            self.bar.set_postfix_str(_loss_and_accuracy(trainer, "train"), refresh=False)
+            self.updated = time.monotonic()
         self.bar.update(trainer.global_step - self.bar.n)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
-            self.bar.write(f"step {trainer.global_step}: {_in_words(trainer, 'valid')}", file=sys.stderr)
+            line = f"step {trainer.global_step}: {_loss_and_accuracy(trainer, 'valid')}"
+            self.bar.write(line, file=sys.stderr)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.close()
@@ -68,9 +69,9 @@ class Progress(ProgressBar):
             self.bar = None
 
 
-def _in_words(trainer: Trainer, split: str) -> str:
-    """ "loss 0.345, accuracy 87.1 %" from the metrics logged last."""
-    metrics = _known(trainer)
+def _loss_and_accuracy(trainer: Trainer, split: str) -> str:
+    """Return for example "valid loss 0.345, accuracy 87.1 %", from the metrics logged last."""
+    metrics = _logged_metrics(trainer)
     accuracies = [value for name, value in metrics.items() if name.startswith(f"{split}/accuracy/")]
     if f"{split}/loss" not in metrics or not accuracies:
         return ""
@@ -78,22 +79,26 @@ def _in_words(trainer: Trainer, split: str) -> str:
     return f"{split} loss {metrics[f'{split}/loss']:.3f}, accuracy {mean:.1f} %"
 
 
-def _known(trainer: Trainer) -> dict[str, float]:
-    """What was logged last, but for tasks of which no window has come yet."""
+def _logged_metrics(trainer: Trainer) -> dict[str, float]:
+    """Return the metrics logged last, without those of tasks that have had no window yet (NaN)."""
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 class MetricsLog(Callback):
-    """Appends a JSON object per validation to metrics.jsonl: step, seconds of training, metrics, strides."""
+    """Appends one JSON object per validation to metrics.jsonl: step, seconds of training, metrics, strides.
+
+    Args:
+        run: the run folder.
+    """
 
     def __init__(self, run: Path) -> None:
         self.file = run / METRICS
         self.seconds = 0.0
-        self.logged = -1
+        self.last_step = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A resumed run forgets what it logged after the checkpoint that it goes on from."""
+        """Remove what a resumed run logged after the checkpoint that it continues from."""
         self.started = time.monotonic()
         if not trainer.is_global_zero:
             return
@@ -101,17 +106,20 @@ class MetricsLog(Callback):
         with replace_when_complete(self.file) as new:
             new.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         if lines:
-            self.seconds, self.logged = lines[-1]["seconds"], lines[-1]["step"]
+            self.seconds, self.last_step = lines[-1]["seconds"], lines[-1]["step"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Once per interval, also where there is nothing to validate; Lightning ends a resumed one again."""
-        if not trainer.is_global_zero or trainer.global_step == self.logged:
+        """Append a line, also in runs without validation.
+
+        Lightning ends the epoch of a resumed run a second time: that step is not logged again.
+        """
+        if not trainer.is_global_zero or trainer.global_step == self.last_step:
             return
-        self.logged = trainer.global_step
+        self.last_step = trainer.global_step
         line = {
             "step": trainer.global_step,
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
-            "metrics": _known(trainer),
+            "metrics": _logged_metrics(trainer),
             "strides": _strides(pl_module),
         }
         with self.file.open("a") as file:
@@ -123,46 +131,18 @@ def _strides(pl_module: LightningModule) -> list[list[float]]:
     return pl_module.classifier.trunk.strides.tolist()
 
 
-class KeepCheckpoint(ModelCheckpoint):
-    """Saves at the end of Lightning's epoch, not of the validation within it, so that a run resumes cleanly.
-
-    Remembers which was the best also where the run's folder has moved since.
-    """
-
-    def __init__(self, run: Path, name: str, monitor: str | None = None) -> None:
-        super().__init__(
-            run / CHECKPOINTS,
-            name,
-            monitor=monitor,
-            mode="max",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-
-    @property
-    def state_key(self) -> str:
-        """Lightning's own has no file name, and is the same for two that monitor nothing."""
-        return f"KeepCheckpoint {self.filename}"
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        here = Path(str(self.dirpath))
-        paths = {name: path for name, path in state_dict.items() if name.endswith("_path") and path}
-        moved = {name: str(here / Path(path).name) for name, path in paths.items()}
-        models = {str(here / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved | {"dirpath": str(here), "best_k_models": models})
-
-
 class StopWhenDiverged(Callback):
-    """Ends a run whose loss is no number any more, before its checkpoint takes the place of a good one."""
+    """Ends a run whose loss is NaN or infinite, before its checkpoint replaces a good one."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not math.isfinite(loss):
-            raise diverged(trainer.global_step)
+            raise divergence_error(trainer.global_step)
 
 
-def diverged(step: int) -> UserError:
+def divergence_error(step: int) -> UserError:
+    """Return the error for training that diverged before `step`."""
     return UserError(
-        f"training diverged before step {step}, its loss is no number: lower training.learning_rate or "
+        f"training diverged before step {step} (its loss is not finite): lower training.learning_rate or "
         "training.stride_learning_rate"
     )

@@ -1,4 +1,4 @@
-"""Testing a run by the paper's protocol."""
+"""Evaluates a run by the paper's protocol: logits averaged over each recording's one-second windows."""
 
 import csv
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from audiostride.config.settings import TrainingSettings
 from audiostride.data.datamodule import WindowsModule
 from audiostride.errors import UserError
 from audiostride.models.classifier import load, read_checkpoint
-from audiostride.training.fit import memory_told, quiet
 from audiostride.training.lightning_module import ClassifierTraining
+from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a test has found.
+    """The results of an evaluation.
 
     Attributes:
         rows: one per task, see `evaluate`.
         labels: from task to its labels.
-        outcomes: from task to (recordings, 2): the label of each, and the prediction, by their numbers.
+        outcomes: from task to (recordings, 2), label and prediction of each recording as indices of labels.
     """
 
     rows: list[dict[str, Any]]
@@ -36,7 +36,7 @@ class Evaluation:
     outcomes: dict[str, Tensor]
 
     def confusion(self, task: str) -> Tensor:
-        """(classes, classes), recordings by label and prediction."""
+        """Return (classes, classes), numbers of recordings by label (rows) and prediction (columns)."""
         return confusion_counts(self.outcomes[task], len(self.labels[task]))
 
 
@@ -47,34 +47,36 @@ def evaluate(
     corpus: str | list[str] | None = None,
     confusion: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Accuracy of a run by the paper's protocol: logits averaged over each recording's one-second windows.
+    """Evaluate a run on a split.
 
     Args:
-        run: folder of a trained run.
-        split: "test", "valid" or "train" of the corpus.
+        run: the run folder.
+        split: "test", "valid" or "train".
         checkpoint: "best" or "last".
-        corpus: folder of a prepared corpus or several, by default those that the run was trained on.
-        confusion: folder for a confusion matrix per task, TASK.csv, with labels as rows and predictions as
-            columns.
+        corpus: folder of a prepared corpus, or several. By default those that the run was trained on.
+        confusion: folder for the confusion matrices, one TASK.csv per task, with labels as rows and
+            predictions as columns.
 
     Returns:
-        One row per task that the corpora have recordings of in the split.
+        One row per task that has recordings in the split: accuracy and macro F1 in percent, area under the
+        ROC curve from 0 to 1 (None unless there are two classes and both occur), mean cross-entropy, and
+        what was evaluated.
 
     Raises:
-        UserError: where there is no such run or corpus, or nothing to evaluate on.
+        UserError: if the run or a corpus does not exist, or no recording has a label for one of its tasks.
     """
     if confusion is not None:
         confusion.mkdir(parents=True, exist_ok=True)
-    found = evaluation(run, split, checkpoint, corpus)
+    evaluated = evaluation(run, split, checkpoint, corpus)
     if confusion is not None:
-        _write_confusion(found, confusion)
-    return found.rows
+        _write_confusion(evaluated, confusion)
+    return evaluated.rows
 
 
 def evaluation(
     run: Path, split: str = "test", checkpoint: str = "best", corpus: str | list[str] | None = None
 ) -> Evaluation:
-    """`evaluate` with the outcome of every recording."""
+    """Evaluate like `evaluate`, and return the outcome of every recording too."""
     recipe = read_config(run)
     classifier = load(run, checkpoint)
     if corpus is not None:
@@ -86,18 +88,8 @@ def evaluation(
         raise UserError(
             f"{' and '.join(recipe.data.corpora)} has no {split} recordings of {', '.join(classifier.labels)}"
         )
-    loader = data.evaluation_dataloader(split)
-    with quiet():
-        trainer = Trainer(
-            accelerator="cuda" if torch.cuda.is_available() else "cpu",
-            devices=1,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        module = ClassifierTraining(classifier, TrainingSettings())
-        with memory_told():
-            (metrics,) = trainer.test(module, loader, verbose=False)
+    module = ClassifierTraining(classifier, TrainingSettings())
+    metrics = _test(module, data, split)
     step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
     rows = [
         {
@@ -118,11 +110,25 @@ def evaluation(
     return Evaluation(rows, classifier.labels, module.outcomes)
 
 
-def _write_confusion(found: Evaluation, folder: Path) -> None:
-    for task, labels in ((task, found.labels[task]) for task in found.outcomes):
-        matrix = found.confusion(task)
-        # A task may have any name, a file may not.
+def _test(module: ClassifierTraining, data: WindowsModule, split: str) -> dict[str, float]:
+    """Return what the module logs in a test on a split."""
+    with quiet_lightning(), out_of_memory_as_user_error():
+        trainer = Trainer(
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        (metrics,) = trainer.test(module, data.evaluation_dataloader(split), verbose=False)
+    return dict(metrics)
+
+
+def _write_confusion(evaluated: Evaluation, folder: Path) -> None:
+    for task in evaluated.outcomes:
+        labels, matrix = evaluated.labels[task], evaluated.confusion(task).tolist()
+        # Some characters that a task's name may have are not allowed in names of files.
         with (folder / f"{quote(task, safe=' ')}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["label", *labels])
-            writer.writerows([label, *row] for label, row in zip(labels, matrix.tolist(), strict=True))
+            writer.writerows([label, *row] for label, row in zip(labels, matrix, strict=True))

@@ -1,7 +1,7 @@
-"""What a run writes for TensorBoard beside its metrics: settings, strides, cut-offs, pictures."""
+"""What a run writes for TensorBoard in addition to its metrics: settings, strides, cut-offs, figures."""
 
+import logging
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from audiostride.data.windows import EvaluationWindows
 from audiostride.models.classifier import Classifier
 from audiostride.training.lightning_module import ClassifierTraining
 
-# Of the time that training takes, what drawing may take; the last pictures come on top.
-_SHARE = 0.01
+logger = logging.getLogger(__name__)
+
+# Largest fraction of the training time that drawing may take, not counting the final figures.
+_DRAWING_FRACTION = 0.01
 
 
-class Events(TensorBoardLogger):
-    """The log of a run. Without the hparams.yaml that Lightning adds: config.yaml holds the settings."""
+class EventLogger(TensorBoardLogger):
+    """Writes a run's metrics for TensorBoard, without Lightning's hparams.yaml: see config.yaml instead."""
 
     def __init__(self, recipe: Recipe, run: Path) -> None:
         super().__init__(run, name="", version="", default_hp_metric=False)
@@ -40,7 +42,7 @@ class Events(TensorBoardLogger):
 
     @rank_zero_only
     def log_settings(self) -> None:
-        """For TensorBoard's table of hyperparameters, with the metric that picks the best checkpoint."""
+        """Write the settings for TensorBoard's table of hyperparameters, with accuracy in validation."""
         settings = flat(self.recipe).items()
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in settings}
         for part in hparams(plain, {"valid/accuracy": 0.0}):
@@ -51,99 +53,109 @@ class Events(TensorBoardLogger):
 
 
 class StrideLog(Callback):
-    """Writes every layer's strides, and the cut-offs that they mean, to TensorBoard, every so many steps."""
+    """Writes the strides of every layer and their cut-offs to TensorBoard.
+
+    Args:
+        every: steps from one log to the next.
+    """
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.logged = -1  # a step lasts several batches where gradients are accumulated
+        self.last_step = -1  # with accumulated gradients a step has several batches
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(trainer.logger, Events):
+        if isinstance(trainer.logger, EventLogger):
             trainer.logger.log_settings()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         step = trainer.global_step
-        if step % self.every or step == self.logged or trainer.logger is None:
+        if step % self.every or step == self.last_step or trainer.logger is None:
             return
-        self.logged = step
+        self.last_step = step
         assert isinstance(pl_module, ClassifierTraining)
         scalars = {}
         for row in stride_table(pl_module.classifier, _frames(trainer)):
-            where = f"block{row['layer']}/{row['axis']}"
-            scalars[f"stride/{where}"] = row["stride"]
+            axis = f"block{row['layer']}/{row['axis']}"
+            scalars[f"stride/{axis}"] = row["stride"]
             if row["pass_band"] is not None:
-                scalars[f"cutoff/{where}"] = row["pass_band"]
+                scalars[f"cutoff/{axis}"] = row["pass_band"]
         trainer.logger.log_metrics(scalars, step)
 
 
-class Pictures(Callback):
-    """Draws the low-pass windows, a spectrogram before and after the first of them, and confusion matrices.
+class FigureLog(Callback):
+    """Draws low-pass windows, a spectrogram before and after the first of them, and confusion matrices.
 
-    At validations, as often as a hundredth of the training time allows, and at the end.
+    It draws at the end, and before that at validations as long as drawing takes at most 1 % of the time.
     """
 
     def __init__(self) -> None:
-        self.drawing, self.longest = 0.0, 2.0
+        self.drawing_seconds, self.expected_seconds = 0.0, 2.0
+        self.warned = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        ending = trainer.global_step >= (trainer.max_steps or 0)
-        trained = time.monotonic() - self.started
-        if ending or self.drawing + self.longest <= _SHARE * trained:
+        at_end = trainer.global_step >= (trainer.max_steps or 0)
+        allowed = _DRAWING_FRACTION * (time.monotonic() - self.started)
+        if at_end or self.drawing_seconds + self.expected_seconds <= allowed:
             try:
                 self._draw(trainer, pl_module)
-            except Exception as error:  # no picture is worth a run
-                warnings.warn(f"no pictures for TensorBoard: {error}", stacklevel=1)
+            except Exception as error:  # a run is worth more than its figures
+                if not self.warned:
+                    logger.warning(f"cannot draw figures for TensorBoard: {error}")
+                self.warned = True
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(trainer.logger, TensorBoardLogger) or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ClassifierTraining)
-        begun = time.monotonic()
+        started = time.monotonic()
         with figure_style():
             for name, figure in _figures(trainer, pl_module).items():
-                picture = _pixels(figure)
-                trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
-        taken = time.monotonic() - begun
-        self.drawing, self.longest = self.drawing + taken, max(taken, 0.5 * self.longest)
+                pixels = _pixels(figure)
+                trainer.logger.experiment.add_image(name, pixels, trainer.global_step, dataformats="HWC")
+        seconds = time.monotonic() - started
+        self.drawing_seconds += seconds
+        self.expected_seconds = max(seconds, 0.5 * self.expected_seconds)
 
 
 def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
+    """Return the figures of a run by their names in TensorBoard."""
     figures = {}
     classifier = module.classifier
     if has_low_pass(classifier):
         figures["windows"] = draw_windows(classifier, classifier.settings.strides, _frames(trainer)).figure
-        figures["low_pass"] = _sample_through(classifier, trainer)
+        figures["low_pass"] = _low_pass_figure(classifier, trainer)
     for task, outcomes in module.outcomes.items():
         figures[f"confusion/{task}"] = draw_confusion(task, outcomes, classifier.labels[task]).figure
     return figures
 
 
 def _frames(trainer: Trainer) -> int:
-    """Of the windows that the network sees."""
+    """Return the number of frames in the network's input."""
     return trainer.datamodule.data.frames  # type: ignore[attr-defined]
 
 
-def _sample_through(classifier: Classifier, trainer: Trainer) -> Figure:
-    """A recording that validates (or else one that trains), before and after the first layer's low-pass."""
+def _low_pass_figure(classifier: Classifier, trainer: Trainer) -> Figure:
+    """Draw a recording before and after the first low-pass, from validation if it has any, else training."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, WindowsModule)
     frames = _frames(trainer)
     split = "valid" if len(data.select("valid").recordings) else "train"
-    sound = EvaluationWindows(data.select(split), 1, data.window)[0]["waveform"][0]
-    was = classifier.training
-    classifier.eval()  # whose normalisation only reads its statistics
+    waveform = EvaluationWindows(data.select(split), 1, data.window)[0]["waveform"][0]
+    training = classifier.training
+    classifier.eval()  # in training mode the batch norm would update its statistics
     try:
-        before, after = spectrograms(classifier, sound.to(next(classifier.parameters()).device), frames)
+        device = next(classifier.parameters()).device
+        before, after = spectrograms(classifier, waveform.to(device), frames)
     finally:
-        classifier.train(was)
+        classifier.train(training)
     return draw_low_pass(classifier, before.cpu(), after.cpu(), frames).figure
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:
-    """(height, width, 3)."""
+    """Return (height, width, 3), the colours of a drawn figure."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]

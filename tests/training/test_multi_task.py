@@ -26,7 +26,8 @@ from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import train
-from audiostride.training.lightning_module import RecordingLogits, _scores, mean_cross_entropy
+from audiostride.training.metrics import RecordingLogits, scores
+from audiostride.training.objective import mean_cross_entropy
 
 
 def test_without_validation_the_last_checkpoint_is_the_best(
@@ -35,7 +36,10 @@ def test_without_validation_the_last_checkpoint_is_the_best(
     made = recipe(unvalidated)
     made.data.holdout = 0.0
     train(made, tmp_path / "run")
-    assert "nothing to validate on: the last checkpoint counts as the best" in capsys.readouterr().err
+    assert (
+        "there are no recordings for validation: the last checkpoint counts as the best"
+        in capsys.readouterr().err
+    )
     assert_same(weights(tmp_path / "run", "best"), weights(tmp_path / "run", "last"))
     assert [line["step"] for line in metrics(tmp_path / "run")] == [2, 4, 6]
     assert len(evaluate(tmp_path / "run")) == 2
@@ -237,7 +241,7 @@ def test_the_area_under_the_curve_is_right_for_confident_models() -> None:
     labels = torch.randint(0, 2, (200,))
     margin = 20 * (torch.randn(200) + labels)
     logits = torch.stack([-margin / 2, margin / 2], 1)
-    area = _scores(logits, labels)["roc_auc"]
+    area = scores(logits, labels)["roc_auc"]
     assert float(area) == pytest.approx(roc_auc_score(labels, margin), abs=1e-6)
 
 

@@ -48,7 +48,9 @@ def test_a_constant_run_can_be_made_longer(store: Store, tmp_path: Path) -> None
 def test_a_run_is_not_trained_over(store: Store, tmp_path: Path) -> None:
     train(tiny(store), tmp_path / "run")
     before = weights(tmp_path / "run")
-    with pytest.raises(UserError, match="holds a run already: go on with --resume, or choose another"):
+    with pytest.raises(
+        UserError, match="already holds a run: resume it with --resume, or choose another --out"
+    ):
         train(tiny(store, seed=1), tmp_path / "run")
     assert_same(weights(tmp_path / "run"), before)
 
@@ -61,7 +63,7 @@ def test_resuming_needs_a_checkpoint_and_the_same_recipe(store: Store, tmp_path:
         train(tiny(store), tmp_path / "run", resume=True)
     train(tiny(store), tmp_path / "run")
     with pytest.raises(
-        UserError, match=r"was begun with training\.batch_size 6, not 7: resume it with the same"
+        UserError, match=r"was started with training\.batch_size 6, not 7: resume it with the same"
     ):
         train(tiny(store, batch_size=7), tmp_path / "run", resume=True)
 
@@ -83,7 +85,7 @@ def test_divergence_is_told_and_keeps_the_checkpoints(store: Store, tmp_path: Pa
 @pytest.mark.parametrize(
     ("trainer", "sentence"),
     [
-        ({"gpus": 1}, r"trainer\.gpus is no argument of Lightning's Trainer"),
+        ({"gpus": 1}, r"trainer\.gpus is not an argument of Lightning's Trainer"),
         ({"max_steps": 1}, r"trainer\.max_steps cannot be set: set training\.steps instead"),
         ({"precision": "8-bit"}, r"Lightning's Trainer refuses its settings: .*8-bit"),
         ({"accelerator": "abacus"}, r"Lightning's Trainer refuses its settings: .*abacus"),
@@ -91,7 +93,7 @@ def test_divergence_is_told_and_keeps_the_checkpoints(store: Store, tmp_path: Pa
             {"log_every_n_steps": 0},
             r"trainer\.log_every_n_steps must be a whole number, at least 1, but is 0",
         ),
-        ({"callbacks": []}, r"trainer\.callbacks cannot be set, which a run sets itself"),
+        ({"callbacks": []}, r"trainer\.callbacks cannot be set: a run sets it itself"),
     ],
 )
 def test_wrong_trainer_arguments_leave_no_run_behind(
@@ -136,7 +138,7 @@ def test_an_interruption_is_told_and_can_be_resumed(
             return step(self, batch, batch_idx)
 
         patch.setattr(ClassifierTraining, "training_step", interrupted)
-        with pytest.raises(UserError, match="interrupted at step 3: go on with --resume"):
+        with pytest.raises(UserError, match="interrupted at step 3: continue with --resume"):
             train(tiny(store), tmp_path / "run")
     signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
     train(tiny(store), tmp_path / "run", resume=True)
@@ -149,7 +151,9 @@ def test_a_run_interrupted_before_its_first_checkpoint_starts_afresh(
     with monkeypatch.context() as patch:
         patch.setattr(ClassifierTraining, "training_step", _interrupt)
         handler = signal.getsignal(signal.SIGINT)
-        with pytest.raises(UserError, match="interrupted at step 0: nothing to resume yet"):
+        with pytest.raises(
+            UserError, match="interrupted at step 0: there is no checkpoint to resume from yet"
+        ):
             train(tiny(store), tmp_path / "run")
         signal.signal(signal.SIGINT, handler)
     (tmp_path / "run" / "checkpoints" / "last.ckpt.new").write_text("cut off by a kill")
@@ -186,7 +190,7 @@ def test_a_run_is_not_resumed_on_another_corpus(words: Path, tmp_path: Path) -> 
     train(tiny(store, steps=4), tmp_path / "run")
     shutil.rmtree(words / "stop")
     prepare(speech_commands.read(words), tmp_path / "corpus")
-    with pytest.raises(UserError, match=r"the corpus .* has changed since .* was begun"):
+    with pytest.raises(UserError, match=r"the corpus .* has changed since .* was started"):
         train(tiny(store, steps=6), tmp_path / "run", resume=True)
 
 

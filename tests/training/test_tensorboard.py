@@ -62,10 +62,10 @@ def test_a_long_run_is_drawn_as_often_as_its_share_of_time_allows(
 
     def draw(self: Any, trainer: Any, pl_module: Any) -> None:
         drawn.append(trainer.global_step)
-        self.drawing, self.longest = self.drawing + 1.5, 1.5
+        self.drawing_seconds, self.expected_seconds = self.drawing_seconds + 1.5, 1.5
 
-    monkeypatch.setattr(tensorboard.Pictures, "_draw", draw)
-    pictures = tensorboard.Pictures()
+    monkeypatch.setattr(tensorboard.FigureLog, "_draw", draw)
+    pictures = tensorboard.FigureLog()
     monkeypatch.setattr(tensorboard.time, "monotonic", lambda: clock[0])
     trainer = type("Trainer", (), {"max_steps": 20, "global_step": 0})()
     pictures.on_train_start(trainer, None)  # type: ignore[arg-type]
@@ -73,33 +73,34 @@ def test_a_long_run_is_drawn_as_often_as_its_share_of_time_allows(
         clock[0], trainer.global_step = 100.0 * step, step
         pictures.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     assert drawn == [2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20]
-    assert pictures.drawing <= 0.01 * clock[0]
+    assert pictures.drawing_seconds <= 0.01 * clock[0]
 
 
 def test_pictures_change_nothing_in_what_is_learned(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "_SHARE", np.inf)  # at every validation
+    monkeypatch.setattr(tensorboard, "_DRAWING_FRACTION", np.inf)  # at every validation
     train(tiny(store), tmp_path / "with")
     assert len(events(tmp_path / "with").Images("low_pass")) == 3
-    monkeypatch.setattr(tensorboard.Pictures, "_draw", lambda *args: None)
+    monkeypatch.setattr(tensorboard.FigureLog, "_draw", lambda *args: None)
     train(tiny(store), tmp_path / "without")
     assert_same(weights(tmp_path / "with"), weights(tmp_path / "without"))
 
 
 def test_a_picture_that_fails_does_not_end_a_run(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*args: Any) -> None:
         raise RuntimeError("no room on the wall")
 
-    monkeypatch.setattr(tensorboard.Pictures, "_draw", lambda *args: None)
+    monkeypatch.setattr(tensorboard.FigureLog, "_draw", lambda *args: None)
     train(tiny(store), tmp_path / "without")
     monkeypatch.undo()
-    monkeypatch.setattr(tensorboard, "_SHARE", np.inf)  # at every validation
+    monkeypatch.setattr(tensorboard, "_DRAWING_FRACTION", np.inf)  # at every validation
     monkeypatch.setattr(tensorboard, "spectrograms", fails)
-    with pytest.warns(UserWarning, match="no pictures for TensorBoard: no room on the wall"):
-        train(tiny(store), tmp_path / "run")
+    train(tiny(store), tmp_path / "run")
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["cannot draw figures for TensorBoard: no room on the wall"]
     assert metrics(tmp_path / "run")[-1]["step"] == 6
     assert_same(weights(tmp_path / "run"), weights(tmp_path / "without"))
 

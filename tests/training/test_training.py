@@ -246,7 +246,7 @@ def test_ramps_narrow_over_the_first_half_of_the_steps(store: Store, tmp_path: P
     assert_same(weights(tmp_path / "run"), weights(tmp_path / "begun"))
     longer = replace(recipe, training=replace(recipe.training, steps=20))
     with pytest.raises(
-        UserError, match=r"begun with training\.steps 8, not 20"
+        UserError, match=r"started with training\.steps 8, not 20"
     ):  # the ramp would widen again
         train(longer, tmp_path / "run", resume=True)
 

@@ -1,0 +1,71 @@
+"""What training does to strides besides optimising them: narrowing ramps, freezing, projection."""
+
+from torch import Tensor
+
+from audiostride.config.settings import TrainingSettings
+from audiostride.layers import freeze_
+from audiostride.layers.diffstride import DiffStrideNd
+from audiostride.models.classifier import Classifier
+
+# Fraction of the steps over which ramps narrow from training.smoothness_from to model.smoothness.
+_NARROWING = 0.5
+
+
+def ramp_excess(step: int, steps: int) -> float:
+    """Return how far the ramp still is from its final width: 1 at step 0, 0 from half of the steps on."""
+    final_step = round(_NARROWING * steps)
+    return max(0.0, 1 - step / final_step) if final_step else 0.0
+
+
+class StrideSchedule:
+    """Narrows the ramps, freezes the strides after a step, and keeps strides in their range.
+
+    The state follows from the step alone, so a resumed run continues as if it had never stopped.
+
+    Args:
+        classifier: the classifier in training.
+        settings: `smoothness_from`, `freeze_strides_after` and `steps` are used.
+
+    Attributes:
+        frozen: whether the strides are constants by now.
+        ramp_is_final: whether the ramps have the width that they keep until the end.
+    """
+
+    def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+        self.classifier, self.settings = classifier, settings
+        self.frozen = False
+        self.ramp_is_final = True
+
+    def before_step(self, step: int) -> None:
+        """Set the ramps' width and freeze the strides, as step `step` (from 0) asks for."""
+        self._narrow_ramps(step)
+        freeze_after = self.settings.freeze_strides_after
+        if freeze_after is not None and step >= freeze_after and not self.frozen:
+            self.frozen = True
+            freeze_(self.classifier)
+
+    def _narrow_ramps(self, step: int) -> None:
+        initial, final = self.settings.smoothness_from, self.classifier.settings.smoothness
+        trunk = self.classifier.trunk
+        if initial is None or trunk.downsampling != "diffstride" or not initial > final > 0:
+            return
+        excess = ramp_excess(step, self.settings.steps)
+        self.ramp_is_final = excess == 0
+        trunk.set_smoothness_(final + (initial - final) * excess)
+
+    def keep_in_graph(self, loss: Tensor) -> Tensor:
+        """Return `loss` with frozen strides in its graph: distributed training waits for their gradients."""
+        if not self.frozen:
+            return loss
+        return loss + 0 * self.classifier.trunk.strides.sum()
+
+    def before_optimizer_step(self) -> None:
+        """Drop the gradients of frozen strides: with any gradient, even 0, Adam's momentum moves them."""
+        if self.frozen:
+            for layer in self.classifier.modules():
+                if isinstance(layer, DiffStrideNd):
+                    layer.stride.grad = None
+
+    def after_optimizer_step(self) -> None:
+        """Put strides back into their range."""
+        self.classifier.trunk.project_()

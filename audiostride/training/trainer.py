@@ -1,0 +1,138 @@
+"""Lightning's Trainer for a run: its options, their defaults, and what a run sets itself."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from audiostride.config.settings import Recipe
+from audiostride.errors import UserError
+from audiostride.training.callbacks import MetricsLog, Progress, StopWhenDiverged
+from audiostride.training.checkpoints import KeepCheckpoint, SafeCheckpointIO
+from audiostride.training.tensorboard import EventLogger, FigureLog, StrideLog
+
+# Trainer arguments that a recipe cannot set, with the setting to use instead, if there is one.
+_SET_BY_RUN = {
+    "max_steps": "training.steps",
+    "fast_dev_run": "training.steps",
+    "val_check_interval": "training.validate_every",
+    "check_val_every_n_epoch": "training.validate_every",
+    "default_root_dir": "--out",
+    "logger": None,
+    "callbacks": None,
+    "enable_checkpointing": None,
+    "reload_dataloaders_every_n_epochs": None,
+    "use_distributed_sampler": None,
+    "plugins": None,
+    "num_sanity_val_steps": None,
+}
+
+
+def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Return the arguments of Lightning's Trainer for a run: defaults, then those of the recipe.
+
+    Raises:
+        UserError: if the recipe sets an argument that does not exist, or that a run sets itself.
+    """
+    _check_arguments(recipe.trainer)
+    # --trainer.accelerator cpu on a machine with a GPU also selects float32.
+    cuda = torch.cuda.is_available() and recipe.trainer.get("accelerator", "cuda") in ("cuda", "gpu", "auto")
+    defaults = {
+        "accelerator": "cuda" if cuda else "cpu",
+        "precision": "bf16-mixed" if cuda else "32-true",
+        "max_steps": recipe.training.steps,
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+        "log_every_n_steps": min(50, recipe.training.validate_every),
+        "default_root_dir": run,
+        "logger": EventLogger(recipe, run),
+        # One of Lightning's epochs lasts from one validation to the next.
+        "reload_dataloaders_every_n_epochs": 1,
+        "use_distributed_sampler": False,
+        "plugins": [SafeCheckpointIO()],
+    }
+    return defaults | recipe.trainer
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    known = inspect.signature(Trainer).parameters
+    for name in arguments:
+        if name not in known:
+            raise UserError(f"trainer.{name} is not an argument of Lightning's Trainer")
+        if name in _SET_BY_RUN:
+            setting = _SET_BY_RUN[name]
+            reason = f"set {setting} instead" if setting else "a run sets it itself"
+            raise UserError(f"trainer.{name} cannot be set: {reason}")
+    log_every = arguments.get("log_every_n_steps", 1)
+    if not isinstance(log_every, int) or log_every < 1:
+        raise UserError(f"trainer.log_every_n_steps must be a whole number, at least 1, but is {log_every}")
+
+
+def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Callback) -> Trainer:
+    """Make the Trainer of a run, with the callbacks that log, show progress and save checkpoints.
+
+    Args:
+        options: see `trainer_options`.
+        run: the run folder.
+        validates: whether the run has recordings for validation.
+        more: further callbacks.
+
+    Raises:
+        UserError: if Lightning refuses the options.
+    """
+    callbacks: list[Callback] = [
+        StopWhenDiverged(),
+        StrideLog(options["log_every_n_steps"]),
+        MetricsLog(run),
+        FigureLog(),
+        KeepCheckpoint(run, "last"),
+        KeepCheckpoint(run, "best", ranked=validates),
+        *more,
+    ]
+    if options.get("enable_progress_bar", True):
+        callbacks.insert(0, Progress())
+    try:
+        return Trainer(callbacks=callbacks, **options)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise refused_settings(error) from error
+
+
+def refused_settings(error: Exception) -> UserError:
+    """Return the error for settings that Lightning's Trainer refuses."""
+    return UserError(f"Lightning's Trainer refuses its settings: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def out_of_memory_as_user_error() -> Iterator[None]:
+    """Raise a `UserError` with advice if memory runs out, on a GPU or a CPU."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if out_of_memory or "allocate memory" in str(error):  # torch's message on a CPU
+            raise UserError(
+                "there is not enough memory for a batch: lower training.batch_size or data.window_s"
+            ) from error
+        raise
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's banners, hints and warnings. Other warnings stay."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
