@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from audiostride.bench.noise_corpus import noise_corpus
 from audiostride.bench.settings import WindowsBench
 from audiostride.corpora.base import Corpus
+from audiostride.data.selection import select
 from audiostride.data.store import SAMPLE_RATE, Store
-from audiostride.data.windows import TrainingWindows, select
+from audiostride.data.windows import TrainingWindows
 from audiostride.prepare.prepare import prepare
 from audiostride.timing import in_turns, one_thread
 

@@ -1,1 +1,1 @@
-"""Prepared corpora and the windows that are cut from them."""
+"""What training reads: prepared corpora, windows cut from them, augmentation."""

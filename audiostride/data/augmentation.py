@@ -1,5 +1,7 @@
-"""Changes to training windows. The loader draws what chance decides, as a pure function of the seed and the
-number of the batch; the device applies it. So a resumed run, and one with several workers, gets the same.
+"""Random changes of training windows: gain, noise, mixup, and masks on spectrograms.
+
+The loader draws the random numbers as a pure function of the seed and the batch's number; the device applies
+them. So the result depends neither on resuming nor on the number of workers.
 """
 
 import math
@@ -19,14 +21,15 @@ from audiostride.errors import UserError
 
 
 class Augmentation:
-    """Draws what happens to the windows of a batch.
+    """Draws the random numbers for the augmentation of a batch.
 
     Args:
-        settings: what to do, and how strongly.
-        sample_rate: of the windows in Hz.
+        settings: kinds of augmentation and their strength.
+        sample_rate: sample rate of the windows in Hz.
 
     Raises:
-        UserError: where there is no noise at the place that the settings name.
+        UserError: if `settings.noise` names no prepared corpus and no folder of sound files, or a sound file
+            in it cannot be read.
     """
 
     def __init__(self, settings: AugmentationSettings, sample_rate: int = 16000) -> None:
@@ -34,67 +37,88 @@ class Augmentation:
         self.noise = _noise(Path(settings.noise), sample_rate) if settings.noise else None
 
     def __reduce__(self) -> Any:
-        """Other processes open the noise themselves."""
+        """Let other processes open the noise themselves."""
         return Augmentation, (self.settings, self.sample_rate)
 
     def draw(self, rng: np.random.Generator, windows: int, length: int) -> dict[str, Tensor]:
-        """What `augment` and `mask` need, on the first axis one entry per window; only what is wanted.
+        """Draw the input of `augment` and `mask`, without the entries that the settings do not need.
 
-        gain: factor of the waveform.
-        noise, noise_level: int16 windows of noise, and by how much the window stands above it as a ratio of
-            amplitudes, infinite where no noise is to be added.
-        partner, weight: for mixup, with which window of the batch, and the window's own weight, at least 1/2.
-        time_masks, frequency_masks: (windows, masks, 2), place and width of each, from 0 to 1.
+        Args:
+            rng: random number generator.
+            windows: number of windows in the batch.
+            length: samples per window.
+
+        Returns:
+            gain: (windows,), factor of the waveform.
+            noise: (windows, length), int16.
+            noise_level: (windows,), ratio of the window's amplitude to the noise's, infinite for no noise.
+            partner: (windows,), for mixup, index of the window to mix with.
+            weight: (windows,), for mixup, weight of the window itself, in [1/2, 1].
+            time_masks, frequency_masks: (windows, masks, 2), place and width of each mask, in [0, 1).
         """
-        wanted, draws = self.settings, {}
-        if wanted.gain_db:
-            draws["gain"] = _amplitude(rng.uniform(-wanted.gain_db, wanted.gain_db, windows))
+        settings, draws = self.settings, {}
+        if settings.gain_db:
+            draws["gain"] = _amplitude(rng.uniform(-settings.gain_db, settings.gain_db, windows))
         if self.noise:
             chosen = rng.integers(len(self.noise.lengths), size=windows)
-            spare = self.noise.lengths[chosen] - length
-            begins = rng.integers(np.minimum(spare, 0), np.maximum(spare, 0), endpoint=True)
+            slack = self.noise.lengths[chosen] - length
+            begins = rng.integers(np.minimum(slack, 0), np.maximum(slack, 0), endpoint=True)
             draws["noise"] = self.noise.cut(chosen, begins, length)
-            level = _amplitude(rng.uniform(*wanted.noise_snr_db, windows))
-            level[torch.from_numpy(rng.random(windows) >= wanted.noise_share)] = torch.inf
+            level = _amplitude(rng.uniform(*settings.noise_snr_db, windows))
+            level[torch.from_numpy(rng.random(windows) >= settings.noise_share)] = torch.inf
             draws["noise_level"] = level
-        if wanted.mixup:
+        if settings.mixup:
             draws["partner"] = torch.from_numpy(rng.permutation(windows))
-            weight = rng.beta(wanted.mixup, wanted.mixup, windows)
-            # The larger of the two, which makes no difference to training: a window keeps its label.
-            draws["weight"] = _float(np.maximum(weight, 1 - weight))
-        if wanted.time_masks:
-            draws["time_masks"] = _float(rng.random((windows, wanted.time_masks, 2)))
-        if wanted.frequency_masks:
-            draws["frequency_masks"] = _float(rng.random((windows, wanted.frequency_masks, 2)))
+            weight = rng.beta(settings.mixup, settings.mixup, windows)
+            # The beta distribution is symmetric, so the larger weight can always be the window's own.
+            draws["weight"] = _float32(np.maximum(weight, 1 - weight))
+        if settings.time_masks:
+            draws["time_masks"] = _float32(rng.random((windows, settings.time_masks, 2)))
+        if settings.frequency_masks:
+            draws["frequency_masks"] = _float32(rng.random((windows, settings.frequency_masks, 2)))
         return draws
 
 
 def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
-    """(windows, samples), int16 or floating point in [−1, 1], with gain, noise and mixup, in that order.
+    """Apply gain, noise and mixup, in this order.
 
-    Noise has its level relative to the window's own power; a silent window gets none. Mixup (Zhang et al.,
-    "mixup: beyond empirical risk minimization", 2018) adds sounds, before the logarithm.
+    The level of noise is relative to the window's power, so a silent window stays silent. Mixup (Zhang et
+    al., "mixup: Beyond Empirical Risk Minimization", 2018) adds waveforms.
+
+    Args:
+        waveform: (windows, samples), int16, or floating point in [−1, 1].
+        draws: see `Augmentation.draw`.
+
+    Returns:
+        (windows, samples), floating point.
     """
-    sound = _in_unit(waveform)
+    waveform = _to_float(waveform)
     if "gain" in draws:
-        sound = sound * draws["gain"][:, None]
+        waveform = waveform * draws["gain"][:, None]
     if "noise" in draws:
-        noise = _in_unit(draws["noise"])
-        ratio = _rms(sound) / _rms(noise).clamp(min=1e-6)
-        sound = sound + ratio / draws["noise_level"][:, None] * noise
+        noise = _to_float(draws["noise"])
+        ratio = _rms(waveform) / _rms(noise).clamp(min=1e-6)
+        waveform = waveform + ratio / draws["noise_level"][:, None] * noise
     if "partner" in draws:
         weight = draws["weight"][:, None]
-        sound = weight * sound + (1 - weight) * sound[draws["partner"]]
-    return sound
+        waveform = weight * waveform + (1 - weight) * waveform[draws["partner"]]
+    return waveform
 
 
 def mask(spectrogram: Tensor, draws: dict[str, Tensor], settings: AugmentationSettings) -> Tensor:
-    """(windows, frames, channels), normalised, with stretches of time and bands of channels set to the
-    mean, which is zero (SpecAugment, Park et al. 2019).
+    """Set random ranges of frames and of mel channels to zero (SpecAugment, Park et al. 2019).
+
+    Args:
+        spectrogram: (windows, frames, channels), normalised, so that zero is the mean.
+        draws: see `Augmentation.draw`.
+        settings: the largest widths of masks.
+
+    Returns:
+        (windows, frames, channels).
     """
     frames, channels = spectrogram.shape[1:]
     if "time_masks" in draws:
-        widest = settings.time_mask_s * 100  # frames to the second
+        widest = settings.time_mask_s * 100  # 100 frames per second
         spectrogram = spectrogram.masked_fill(_covered(draws["time_masks"], frames, widest)[:, :, None], 0)
     if "frequency_masks" in draws:
         covered = _covered(draws["frequency_masks"], channels, settings.frequency_mask_channels)
@@ -103,51 +127,60 @@ def mask(spectrogram: Tensor, draws: dict[str, Tensor], settings: AugmentationSe
 
 
 def _covered(masks: Tensor, length: int, widest: float) -> Tensor:
-    """(windows, length), whether any of the masks lies on a place."""
+    """Return (windows, length), True where a mask lies.
+
+    Args:
+        masks: (windows, masks, 2), place and width of each mask, in [0, 1).
+        length: number of frames or channels.
+        widest: largest width of a mask, in frames or channels.
+    """
     place, width = masks.float().unbind(-1)
-    # Whole widths from zero to the widest, and each place where the mask fits as likely as another.
-    most = math.floor(min(widest, length))
-    width = (width * (most + 1)).floor().clamp(max=most)
+    # All integer widths up to the largest are equally likely, and so are all places where a mask fits.
+    largest = math.floor(min(widest, length))
+    width = (width * (largest + 1)).floor().clamp(max=largest)
     begin = torch.minimum((place * (length - width + 1)).floor(), length - width)
-    where = torch.arange(length, device=masks.device)[None, :, None]
-    return ((where >= begin[:, None]) & (where < (begin + width)[:, None])).any(-1)
+    index = torch.arange(length, device=masks.device)[None, :, None]
+    return ((index >= begin[:, None]) & (index < (begin + width)[:, None])).any(-1)
 
 
-def _in_unit(waveform: Tensor) -> Tensor:
+def _to_float(waveform: Tensor) -> Tensor:
+    """Return an int16 waveform as float32 in [−1, 1)."""
     return waveform.float() / 32768 if waveform.dtype == torch.int16 else waveform
 
 
-def _rms(sound: Tensor) -> Tensor:
-    return sound.square().mean(1, keepdim=True).sqrt()
+def _rms(waveform: Tensor) -> Tensor:
+    """Return (windows, 1), the root mean square of each window."""
+    return waveform.square().mean(1, keepdim=True).sqrt()
 
 
 def _amplitude(decibels: np.ndarray) -> Tensor:
-    return _float(10 ** (decibels / 20))
+    """Return ratios of amplitudes."""
+    return _float32(10 ** (decibels / 20))
 
 
-def _float(values: np.ndarray) -> Tensor:
+def _float32(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _noise(place: Path, sample_rate: int) -> Sounds:
-    """The training recordings of a prepared corpus, or the sound files of a folder."""
-    if (place / CARD).is_file():
-        store = open_store(place)
+def _noise(path: Path, sample_rate: int) -> Sounds:
+    """Return the training recordings of a prepared corpus, or the sound files of a folder."""
+    if (path / CARD).is_file():
+        store = open_store(path)
         train = np.flatnonzero(store.splits == SPLITS.index("train"))
-        maps, begins, ends = (np.asarray(store.waveforms),), store.starts[train], store.starts[train + 1]
-        return Sounds(maps, np.zeros(len(train), dtype=np.int64), begins, ends)
-    sounds = []
-    for path in sound_files(place):
+        begins, ends = store.starts[train], store.starts[train + 1]
+        return Sounds((np.asarray(store.waveforms),), np.zeros(len(train), dtype=np.int64), begins, ends)
+    recordings = []
+    for file in sound_files(path):
         try:
-            sounds.append(read_sound(place / path, sample_rate).samples)
+            recordings.append(read_sound(path / file, sample_rate).samples)
         except BadSoundError as error:
             raise UserError(f"augmentation.noise: {error}") from error
-    if not sounds:
-        what = "holds no sound" if place.is_dir() else "is no folder" if place.exists() else "is missing"
+    if not recordings:
+        found = "holds no sound" if path.is_dir() else "is not a folder" if path.exists() else "is missing"
         raise UserError(
-            f"augmentation.noise is {place}, which {what}: give a prepared corpus, or a folder of sound "
+            f"augmentation.noise is {path}, which {found}: give a prepared corpus, or a folder of sound "
             "files such as data/speech_commands/_background_noise_"
         )
-    ends = np.cumsum([len(sound) for sound in sounds])
-    flat = np.concatenate(sounds)
-    return Sounds((flat,), np.zeros(len(ends), dtype=np.int64), np.concatenate([[0], ends[:-1]]), ends)
+    ends = np.cumsum([len(samples) for samples in recordings])
+    begins = np.concatenate([[0], ends[:-1]])
+    return Sounds((np.concatenate(recordings),), np.zeros(len(ends), dtype=np.int64), begins, ends)

@@ -1,9 +1,9 @@
-"""The prepared corpus: every recording of a dataset in one memory-mapped file, ready to be cut.
+"""The prepared corpus: all recordings of a dataset in one memory-mapped file, from which windows are cut.
 
 waveforms.i16    all recordings one after another, 16-bit, little-endian
-index.npz        per recording: where it begins, its split, its label of each task, its group, its name
-card.json        what it is: tasks and labels, counts, seconds, settings, where it comes from, a hash
-problems.csv     files and rows that were left out, or that someone should look at
+index.npz        for each recording: first sample, split, label of each task, group, name
+card.json        description: tasks and labels, counts, seconds, settings, source, a hash
+problems.csv     files and rows that were left out, or that should be checked
 """
 
 import hashlib
@@ -23,22 +23,23 @@ from audiostride.corpora.splits import hashes
 from audiostride.errors import UserError
 
 FORMAT = 2
-SAMPLE_RATE = 16000  # in Hz; that of the frontend
+SAMPLE_RATE = 16000  # in Hz, the same as the frontend's
 WAVEFORMS, INDEX, CARD, PROBLEMS = "waveforms.i16", "index.npz", "card.json", "problems.csv"
 
 
 @dataclass(frozen=True)
 class Store:
-    """A prepared corpus, opened.
+    """An open prepared corpus.
 
     Attributes:
-        folder: that holds it.
+        folder: the folder of the prepared corpus.
         card: the contents of card.json.
-        waveforms: all samples, int16, memory-mapped.
-        starts: (recordings + 1,), where each recording begins in `waveforms`, then the end of the last.
+        waveforms: (samples,), the samples of all recordings, int16, memory-mapped.
+        starts: (recordings + 1,), first sample of each recording in `waveforms`, then the end of the last.
         splits: (recordings,), index into `SPLITS`.
-        labels: from task to (recordings,), index into `card["tasks"][task]`, −1 for none.
-        groups: (recordings,), hash of what must not be torn apart by a split.
+        labels: from task to (recordings,), index into `tasks[task]`, −1 for none.
+        groups: (recordings,), hash of the group of each recording. A split keeps groups whole.
+        packed_names: (bytes,), the names of all recordings as UTF-8, separated by zero bytes.
     """
 
     folder: Path
@@ -51,26 +52,28 @@ class Store:
     packed_names: NDArray[np.uint8]
 
     def __reduce__(self) -> Any:
-        """Processes that load batches map the file again instead of copying it."""
+        """Let processes that load batches map the file again instead of copying it."""
         return open_store, (self.folder,)
 
     @property
     def sample_rate(self) -> int:
+        """Sample rate in Hz."""
         return self.card["sample_rate"]
 
     @property
     def tasks(self) -> dict[str, list[str]]:
+        """From task to its labels."""
         return self.card["tasks"]
 
     @cached_property
     def names(self) -> NDArray[np.str_]:
-        """(recordings,), the file that each recording came from."""
+        """(recordings,), path of the sound file of each recording."""
         text = self.packed_names.tobytes().decode("utf-8", "surrogateescape")
         return np.array(text.split("\0"))
 
     @cached_property
     def identity(self) -> str:
-        """The same for corpora with the same recordings, splits and labels, wherever they lie."""
+        """A hash of recordings, splits and labels. It does not depend on the folder."""
         digest = hashlib.sha256(json.dumps([self.tasks, self.card["hash"]]).encode())
         parts: list[NDArray[Any]] = [self.starts, self.splits, self.packed_names, *self.labels.values()]
         for part in parts:
@@ -82,7 +85,7 @@ def open_store(folder: Path) -> Store:
     """Open a prepared corpus.
 
     Raises:
-        UserError: where there is none, or one that another version wrote, or a damaged one.
+        UserError: if there is none in the folder, or if it is damaged or from another version of audiostride.
     """
     if not (folder / CARD).is_file():
         raise UserError(f"there is no prepared corpus in {folder}: make it with audiostride prepare")
@@ -99,19 +102,19 @@ def _open(folder: Path, card: dict[str, Any]) -> Store:
     with np.load(folder / INDEX) as index:
         labels = {task: index[f"label/{number}"] for number, task in enumerate(card["tasks"])}
         starts, splits, groups, names = (index[name] for name in ("starts", "splits", "groups", "names"))
-    # Read-only: a private map that could be written counts as memory, however little of it is touched.
+    # Read-only: the whole of a writable private map counts as used memory.
     waveforms = np.memmap(folder / WAVEFORMS, dtype="<i2", mode="r")
     if len(waveforms) != starts[-1]:
-        raise ValueError(f"{WAVEFORMS} is cut")
+        raise ValueError(f"{WAVEFORMS} has the wrong length")
     return Store(folder, card, waveforms, starts, splits, labels, groups, names)
 
 
 def write_index(
     folder: Path, recordings: Sequence[Recording], lengths: Sequence[int], tasks: dict[str, list[str]]
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """Write index.npz, and return how many recordings there are of each split, task and label."""
+    """Write index.npz. Return the number of recordings of each split, task and label."""
     splits = np.array([SPLITS.index(r.split) for r in recordings], dtype=np.int8)
-    labels = {task: _numbers(recordings, task, names) for task, names in tasks.items()}
+    labels = {task: _label_indices(recordings, task, names) for task, names in tasks.items()}
     text = "\0".join(r.path for r in recordings).encode("utf-8", "surrogateescape")
     np.savez(
         folder / INDEX,
@@ -124,16 +127,17 @@ def write_index(
     )
     return {
         split: {
-            task: dict(zip(names, _count(labels[task][splits == place], len(names)), strict=True))
+            task: dict(zip(names, _count(labels[task][splits == index], len(names)), strict=True))
             for task, names in tasks.items()
         }
-        for place, split in enumerate(SPLITS)
+        for index, split in enumerate(SPLITS)
     }
 
 
-def _numbers(recordings: Sequence[Recording], task: str, names: list[str]) -> NDArray[np.int64]:
-    number = {name: place for place, name in enumerate(names)}
-    return np.array([number[r.labels[task]] if task in r.labels else -1 for r in recordings])
+def _label_indices(recordings: Sequence[Recording], task: str, names: list[str]) -> NDArray[np.int64]:
+    """Return (recordings,), index of each recording's label of the task, −1 for none."""
+    index_of = {name: index for index, name in enumerate(names)}
+    return np.array([index_of[r.labels[task]] if task in r.labels else -1 for r in recordings])
 
 
 def _count(labels: NDArray[np.int64], classes: int) -> list[int]:

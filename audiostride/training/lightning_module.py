@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from audiostride.config.settings import AugmentationSettings, TrainingSettings
 from audiostride.data.augmentation import augment, mask
-from audiostride.data.windows import Batch
+from audiostride.data.selection import Batch
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.models.classifier import Classifier
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank

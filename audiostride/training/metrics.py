@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import binary_auroc, multiclass_f1_score
 
-from audiostride.data.windows import Batch
+from audiostride.data.selection import Batch
 
 
 class RecordingLogits:

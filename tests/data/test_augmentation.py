@@ -12,8 +12,9 @@ from torch import Tensor
 
 from audiostride.config.settings import AugmentationSettings
 from audiostride.data.augmentation import Augmentation, augment, mask
+from audiostride.data.selection import select
 from audiostride.data.store import Store
-from audiostride.data.windows import TrainingWindows, select
+from audiostride.data.windows import TrainingWindows
 from audiostride.errors import UserError
 from audiostride.training.fit import train
 
@@ -98,7 +99,7 @@ def test_silent_windows_stay_silent(noise: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "what"), [("nowhere", "is missing"), (".", "holds no sound"), ("file", "is no folder")]
+    ("place", "what"), [("nowhere", "is missing"), (".", "holds no sound"), ("file", "is not a folder")]
 )
 def test_a_place_without_noise_is_told_in_a_sentence(
     place: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,13 +26,13 @@ from audiostride.prepare.prepare import prepare
 def turns(windows: TrainingWindows, number: int) -> list[int]:
     """For which task each window of a batch is drawn."""
     places = np.arange(windows.batch_size) + windows.batch_size * number
-    return windows.turns[places % len(windows.turns)].tolist()
+    return windows.task_pattern[places % len(windows.task_pattern)].tolist()
 
 
 def drawn_tasks(windows: TrainingWindows, batches: int) -> Counter[int]:
     """How many windows were drawn for each task, from the pattern of turns."""
     count = batches * windows.batch_size
-    return Counter(windows.turns[np.arange(count) % len(windows.turns)].tolist())
+    return Counter(windows.task_pattern[np.arange(count) % len(windows.task_pattern)].tolist())
 
 
 def test_a_selection_of_several_corpora_holds_the_recordings_of_all(store: Store, sounds: Store) -> None:
@@ -95,7 +95,7 @@ def test_shares_of_tasks_are_kept_in_every_stretch(shares: tuple[float, float], 
     )
     wanted = shares[0] / sum(shares)
     for begin, length in ((0, 64), (640, 64), (77, 1000), (0, 50_000)):
-        drawn = windows.turns[np.arange(begin, begin + length) % len(windows.turns)]
+        drawn = windows.task_pattern[np.arange(begin, begin + length) % len(windows.task_pattern)]
         assert (drawn == 0).sum() == pytest.approx(wanted * length, abs=2 + length / 4096)
 
 
@@ -160,7 +160,10 @@ def test_a_task_in_two_corpora_has_the_labels_of_both(store: Store, tmp_path: Pa
         ({"tasks": "pitch"}, "data.tasks names the task pitch: there are shape, level"),
         ({"leave_out": ["pitch"]}, "data.leave_out names the task pitch: there are shape, level"),
         ({"leave_out": ["shape", "level"]}, "data.leave_out leaves no task: there are shape, level"),
-        ({"labels": ["low", "high"]}, r"data.labels names labels of one task, but there are shape, level"),
+        (
+            {"labels": ["low", "high"]},
+            "data.labels lists the labels of one task, but there are shape",
+        ),
         ({"labels": {"pitch": ["a", "b"]}}, "data.labels names the task pitch"),
         ({"sampling": {"pitch": 1.0}}, "data.sampling names the task pitch"),
         ({"sampling": {"shape": 0.0, "level": 0.0}}, "data.sampling is 0 for every task"),

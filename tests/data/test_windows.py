@@ -9,8 +9,9 @@ import soundfile
 import torch
 
 from audiostride.corpora.base import Corpus, Recording
+from audiostride.data.selection import select
 from audiostride.data.store import Store
-from audiostride.data.windows import EvaluationWindows, TrainingWindows, select
+from audiostride.data.windows import EvaluationWindows, TrainingWindows
 from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 

@@ -8,8 +8,8 @@ import soundfile
 
 from audiostride.config.settings import Recipe
 from audiostride.corpora.base import Corpus, Recording
+from audiostride.data.selection import Selection, select
 from audiostride.data.store import Store
-from audiostride.data.windows import Selection, select
 from helpers.tiny_run import tiny
 
 LABELS = {"shape": ["click", "hiss"], "level": ["high", "low", "middle"]}

@@ -160,7 +160,11 @@ def test_damaged_corpus_reports_a_clear_error_and_is_prepared_again(corpus: Corp
     card = json.loads(whole["card.json"])
     index = whole["index.npz"]
     for name, content, message in [
-        ("waveforms.i16", whole["waveforms.i16"][:1000], r"is damaged \(waveforms\.i16 is cut\)"),
+        (
+            "waveforms.i16",
+            whole["waveforms.i16"][:1000],
+            r"is damaged \(waveforms\.i16 has the wrong length",
+        ),
         ("waveforms.i16", whole["waveforms.i16"][:999], "is damaged"),
         ("waveforms.i16", b"", "is damaged"),
         ("index.npz", b"", "is damaged"),

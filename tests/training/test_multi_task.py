@@ -20,8 +20,9 @@ from audiostride.cli import main
 from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
 from audiostride.corpora.base import SPLITS, Corpus, Recording
 from audiostride.data.datamodule import WindowsModule
+from audiostride.data.selection import select
 from audiostride.data.store import Store
-from audiostride.data.windows import EvaluationWindows, TrainingWindows, select
+from audiostride.data.windows import EvaluationWindows, TrainingWindows
 from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 from audiostride.training.evaluate import evaluate

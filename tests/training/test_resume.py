@@ -12,8 +12,8 @@ from helpers.tiny_run import assert_same, metrics, tiny, weights, without_time
 
 from audiostride.config.recipe import read_config
 from audiostride.corpora import speech_commands
+from audiostride.data.selection import Batch
 from audiostride.data.store import Store
-from audiostride.data.windows import Batch
 from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 from audiostride.training.fit import train

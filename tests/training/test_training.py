@@ -19,8 +19,9 @@ from audiostride.config import yaml
 from audiostride.config.recipe import read_config
 from audiostride.config.settings import DataSettings, ModelSettings, TrainingSettings
 from audiostride.data.datamodule import WindowsModule
+from audiostride.data.selection import select
 from audiostride.data.store import Store
-from audiostride.data.windows import EvaluationWindows, select
+from audiostride.data.windows import EvaluationWindows
 from audiostride.errors import UserError
 from audiostride.layers import complexity
 from audiostride.models.classifier import read_checkpoint
