@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from audiostride.config.settings import AugmentationSettings, TrainingSettings
 from audiostride.data.augmentation import augment, mask
 from audiostride.data.selection import Batch
-from audiostride.layers.diffstride import DiffStrideNd
+from audiostride.layers import parameter_groups
 from audiostride.models.classifier import Classifier
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank
 from audiostride.training.metrics import RecordingLogits, accuracy, scores
@@ -84,13 +84,9 @@ class ClassifierTraining(LightningModule):
         self.stride_schedule.after_optimizer_step()
 
     def configure_optimizers(self) -> Any:
-        rates = {False: self.settings.learning_rate, True: self._stride_rate()}
-        strides = {id(layer.stride) for layer in self.modules() if isinstance(layer, DiffStrideNd)}
-        parameters = {
-            learned: [p for p in self.parameters() if (id(p) in strides) == learned] for learned in rates
-        }
         optimizer = Adam(
-            [{"params": parameters[k], "lr": rate} for k, rate in rates.items() if parameters[k]],
+            parameter_groups(self.classifier, stride_lr=self.settings.stride_learning_rate),
+            self.settings.learning_rate,
             # Fused is faster, but then Lightning cannot clip gradients if it scales them.
             fused=self.trainer.precision != "16-mixed",
         )
@@ -98,10 +94,6 @@ class ClassifierTraining(LightningModule):
             return optimizer
         schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.settings.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _stride_rate(self) -> float:
-        rate = self.settings.stride_learning_rate
-        return self.settings.learning_rate if rate is None else rate
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation(self.trainer.val_dataloaders)

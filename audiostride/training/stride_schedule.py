@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from audiostride.config.settings import TrainingSettings
-from audiostride.layers import freeze_
-from audiostride.layers.diffstride import DiffStrideNd
+from audiostride.layers.learned_strides import diffstride_layers, freeze_
 from audiostride.models.classifier import Classifier
 
 # Fraction of the steps over which ramps narrow from training.smoothness_from to model.smoothness.
@@ -62,9 +61,8 @@ class StrideSchedule:
     def before_optimizer_step(self) -> None:
         """Drop the gradients of frozen strides: with any gradient, even 0, Adam's momentum moves them."""
         if self.frozen:
-            for layer in self.classifier.modules():
-                if isinstance(layer, DiffStrideNd):
-                    layer.stride.grad = None
+            for layer in diffstride_layers(self.classifier):
+                layer.stride.grad = None
 
     def after_optimizer_step(self) -> None:
         """Put strides back into their range."""
