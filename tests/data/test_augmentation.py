@@ -1,4 +1,4 @@
-"""Augmentation: what is drawn follows from seed and number alone, and does to the sound what it says."""
+"""Random draws for the augmentation, and what they do to waveforms and spectrograms."""
 
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,12 @@ def noise(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
+def runs(row: Tensor) -> list[int]:
+    """Lengths of the stretches of zeros."""
+    text = "".join("0" if value == 0 else "1" for value in row.tolist())
+    return [len(run) for run in text.split("1") if run]
+
+
 def test_nothing_is_drawn_by_default() -> None:
     assert not AugmentationSettings().draws
     assert draw() == {}
@@ -53,7 +59,7 @@ def test_gain_is_uniform_in_decibels() -> None:
     torch.testing.assert_close(quartiles, torch.tensor([-3.0, 0.0, 3.0]), atol=0.5, rtol=0)
 
 
-def test_noise_stands_below_the_window_by_what_was_asked(noise: str) -> None:
+def test_noise_has_the_requested_level_below_the_window(noise: str) -> None:
     sound = tone() * torch.linspace(0.01, 4, 500)[:, None]
     added = augment(sound, draw(noise=noise, noise_snr_db=(5.0, 15.0), noise_share=1.0)) - sound
     # The hum is shorter than a window and silent after its end, which is part of its power.
@@ -62,13 +68,13 @@ def test_noise_stands_below_the_window_by_what_was_asked(noise: str) -> None:
     assert ratio.std() > 2
 
 
-def test_noise_is_added_to_a_share_of_the_windows(noise: str) -> None:
+def test_noise_is_added_to_a_fraction_of_the_windows(noise: str) -> None:
     sound = tone()
     changed = (augment(sound, draw(noise=noise, noise_share=0.3)) != sound).any(1)
     assert 0.24 < changed.float().mean() < 0.36
 
 
-def test_noise_comes_from_prepared_corpora_too(store: Store) -> None:
+def test_noise_may_come_from_a_prepared_corpus(store: Store) -> None:
     drawn = draw(noise=str(store.folder), windows=50)["noise"]
     assert drawn.dtype == torch.int16
     everything = store.waveforms.tobytes()
@@ -77,7 +83,7 @@ def test_noise_comes_from_prepared_corpora_too(store: Store) -> None:
     assert all(row.tobytes() in everything for row in whole)
 
 
-def test_noise_is_what_trains(store: Store) -> None:
+def test_noise_of_a_prepared_corpus_is_its_training_split(store: Store) -> None:
     noise = Augmentation(AugmentationSettings(noise=str(store.folder))).noise
     assert noise is not None
     assert np.array_equal(noise.begins, store.starts[:-1][store.splits == 0])
@@ -101,7 +107,7 @@ def test_silent_windows_stay_silent(noise: str) -> None:
 @pytest.mark.parametrize(
     ("place", "what"), [("nowhere", "is missing"), (".", "holds no sound"), ("file", "is not a folder")]
 )
-def test_a_place_without_noise_is_told_in_a_sentence(
+def test_path_without_noise_reports_a_clear_error(
     place: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -123,22 +129,16 @@ def test_mixup_adds_windows_by_their_weights() -> None:
     assert sorted(draws["partner"].tolist()) == list(range(64))
 
 
-def test_mixup_weights_have_the_beta_distribution_s_spread() -> None:
+def test_mixup_weights_have_the_spread_of_the_beta_distribution() -> None:
     weight = draw(20_000, mixup=0.4)["weight"]
     assert weight.min() >= 0.5
     assert float((weight - 0.5).square().mean()) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.005)
 
 
-def test_int16_and_floating_point_windows_are_changed_alike() -> None:
+def test_int16_and_floating_point_windows_are_augmented_alike() -> None:
     whole = torch.randint(-9999, 9999, (8, 800), dtype=torch.int16)
     draws = draw(8, gain_db=3.0, mixup=0.3)
     torch.testing.assert_close(augment(whole, draws), augment(whole.float() / 32768, draws))
-
-
-def runs(row: Tensor) -> list[int]:
-    """Lengths of the stretches of zeros."""
-    text = "".join("0" if value == 0 else "1" for value in row.tolist())
-    return [len(run) for run in text.split("1") if run]
 
 
 def test_masks_cover_whole_frames_and_channels_and_nothing_else() -> None:
@@ -166,14 +166,14 @@ def test_several_masks_may_lie_apart() -> None:
     assert frames.sum(1).max() <= 15
 
 
-def test_a_mask_wider_than_the_spectrogram_is_cut() -> None:
+def test_mask_wider_than_the_spectrogram_is_clipped() -> None:
     settings = AugmentationSettings(time_masks=1, time_mask_s=5.0)
     draws = Augmentation(settings).draw(np.random.default_rng(0), 100, 16000)
     covered = (mask(torch.ones(100, 10, 4), draws, settings) == 0).all(2).sum(1)
     assert set(covered.tolist()) == set(range(11))
 
 
-def test_draws_follow_from_seed_and_number_alone(store: Store, noise: str) -> None:
+def test_draws_depend_only_on_seed_and_number(store: Store, noise: str) -> None:
     settings = AugmentationSettings(
         gain_db=3.0, noise=noise, mixup=0.2, time_masks=1, frequency_masks=1, shift_s=0.1
     )
@@ -194,7 +194,7 @@ def test_draws_follow_from_seed_and_number_alone(store: Store, noise: str) -> No
     )  # the windows themselves are cut the same with and without
 
 
-def test_a_run_with_all_of_it_is_the_same_with_workers(store: Store, noise: str, tmp_path: Path) -> None:
+def test_augmented_run_is_the_same_with_workers(store: Store, noise: str, tmp_path: Path) -> None:
     recipe = tiny(store, steps=4)
     recipe.augmentation = AugmentationSettings(
         gain_db=3.0, noise=noise, mixup=0.2, time_masks=2, frequency_masks=2, shift_s=0.1
@@ -211,7 +211,7 @@ def test_a_run_with_all_of_it_is_the_same_with_workers(store: Store, noise: str,
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "message"),
     [
         ({"gain_db": -1.0}, "augmentation.gain_db must be a number from 0 to 60, but is -1"),
         ({"noise_share": 1.5}, "augmentation.noise_share must be a number from 0 to 1, but is 1.5"),
@@ -221,6 +221,6 @@ def test_a_run_with_all_of_it_is_the_same_with_workers(store: Store, noise: str,
         ({"mixup": float("nan")}, "augmentation.mixup must be a finite number, at least 0, but is nan"),
     ],
 )
-def test_settings_out_of_range_are_told_in_a_sentence(settings: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_settings_out_of_range_report_a_clear_error(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         AugmentationSettings(**settings)

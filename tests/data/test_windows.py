@@ -1,62 +1,18 @@
-"""Which recordings of a prepared corpus are used, and the windows cut from them."""
+"""Windows for training and evaluation."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from helpers.counting_store import counting_store
 
-from audiostride.corpora.base import Corpus, Recording
 from audiostride.data.selection import select
 from audiostride.data.store import Store
 from audiostride.data.windows import EvaluationWindows, TrainingWindows
-from audiostride.errors import UserError
-from audiostride.prepare.prepare import prepare
 
-TASK = "speech_commands"
-ALL = {TASK: ["yes", "no", "stop"]}
-
-
-def counting_store(folder: Path, lengths: list[int], split: str = "train") -> Store:
-    """Recordings whose samples count 1, 2, 3, … so that every window tells where it was cut."""
-    (folder / "source").mkdir(parents=True)
-    recordings = []
-    for number, length in enumerate(lengths):
-        samples = (np.arange(length) + 1).astype(np.int16)
-        soundfile.write(folder / "source" / f"{number}.wav", samples, 16000, subtype="PCM_16")
-        recordings.append(Recording(f"{number}.wav", split, {"task": "ab"[number % 2]}))
-    return prepare(
-        Corpus("counting", folder / "source", "official", {"task": ["a", "b"]}, recordings), folder / "out"
-    )
-
-
-# Which recordings
-
-
-def test_selection_renumbers_the_labels_that_are_asked_for(store: Store) -> None:
-    chosen = select(store, "train", {TASK: ["yes", "no"]})
-    assert Counter(chosen.labels[TASK].tolist()) == {0: 6, 1: 6}
-    names = store.names[chosen.recordings]
-    assert all(
-        name.startswith(("yes", "no")[label]) for name, label in zip(names, chosen.labels[TASK], strict=True)
-    )
-
-
-def test_unknown_labels_and_tasks_are_told_in_a_sentence(store: Store) -> None:
-    with pytest.raises(UserError, match="has no label go for speech_commands: it has no, stop, yes"):
-        select(store, "train", {TASK: ["go"]})
-    with pytest.raises(UserError, match="has no task bird: there are speech_commands"):
-        select(store, "train", {"bird": ["a"]})
-
-
-def test_a_split_without_recordings_is_empty(tmp_path: Path) -> None:
-    chosen = select(counting_store(tmp_path, [100, 100]), "test", {"task": ["a", "b"]})
-    assert chosen.labelled("task") == len(chosen.recordings) == 0
-
-
-# Windows in training
+ALL = {"speech_commands": ["yes", "no", "stop"]}
 
 
 def test_training_windows_lie_inside_recordings_and_recordings_inside_windows(tmp_path: Path) -> None:
@@ -81,7 +37,7 @@ def test_shift_lets_windows_reach_over_either_end(tmp_path: Path) -> None:
     assert {row[-1] for row in rows} >= {0, 40}
 
 
-def test_every_recording_comes_once_before_any_comes_again(tmp_path: Path) -> None:
+def test_every_recording_is_drawn_once_before_any_is_repeated(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [30] * 10), "train", {"task": ["a", "b"]})
     windows = TrainingWindows(chosen, 4, 20)
     order = np.concatenate([windows[k]["recording"].numpy() for k in range(15)])
@@ -90,12 +46,12 @@ def test_every_recording_comes_once_before_any_comes_again(tmp_path: Path) -> No
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_a_batch_larger_than_the_corpus_is_filled(tmp_path: Path) -> None:
+def test_batch_larger_than_the_corpus_is_filled(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [30] * 3), "train", {"task": ["a", "b"]})
     assert Counter(TrainingWindows(chosen, 8, 20)[1]["recording"].tolist()).keys() == {0, 1, 2}
 
 
-def test_batches_follow_from_seed_and_number_alone(store: Store) -> None:
+def test_batch_depends_only_on_seed_and_number(store: Store) -> None:
     chosen = select(store, "train", ALL)
     first, again = (TrainingWindows(chosen, 4, 8000, seed=3) for _ in range(2))
     other = TrainingWindows(chosen, 4, 8000, seed=4)
@@ -103,9 +59,6 @@ def test_batches_follow_from_seed_and_number_alone(store: Store) -> None:
     assert first[5]["waveform"].equal(again[5]["waveform"])
     assert not first[5]["waveform"].equal(other[5]["waveform"])
     assert not first[5]["waveform"].equal(first[6]["waveform"])
-
-
-# Windows in evaluation
 
 
 @pytest.mark.parametrize(

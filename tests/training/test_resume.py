@@ -1,4 +1,4 @@
-"""What a run keeps, how it goes on after a break, and what it says when it cannot."""
+"""What interrupts a run, and how a run is resumed."""
 
 import json
 import shutil
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from helpers.tiny_run import assert_same, metrics, tiny, weights, without_time
+from helpers.two_tasks import recipe
 
 from audiostride.config.recipe import read_config
+from audiostride.config.settings import Recipe
 from audiostride.corpora import speech_commands
 from audiostride.data.selection import Batch
 from audiostride.data.store import Store
@@ -20,9 +22,43 @@ from audiostride.training.fit import train
 from audiostride.training.lightning_module import ClassifierTraining
 
 
+def _interrupt(*args: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_resumed_run_of_several_corpora_equals_an_uninterrupted_one(
+    sounds: Store, store: Store, tmp_path: Path
+) -> None:
+    def made(steps: int) -> Recipe:
+        made = recipe(sounds, store, steps=steps)
+        made.data.sampling = {"shape": 2.0}
+        made.augmentation.gain_db, made.augmentation.mixup = 6.0, 0.3
+        made.augmentation.time_masks = made.augmentation.frequency_masks = 1
+        return made
+
+    train(made(6), tmp_path / "whole")
+    train(made(4), tmp_path / "broken")
+    train(made(6), tmp_path / "broken", resume=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert without_time(metrics(tmp_path / "whole")) == without_time(metrics(tmp_path / "broken"))
+
+
+def test_run_resumes_with_moved_corpora_and_other_workers(sounds: Store, tmp_path: Path) -> None:
+    shutil.copytree(sounds.folder, tmp_path / "before")
+    made = recipe(sounds, steps=6, batch_size=8)
+    made.augmentation.gain_db = 3.0
+    train(made, tmp_path / "whole")
+    made.data.corpus, made.training.steps = str(tmp_path / "before"), 4
+    train(made, tmp_path / "run")
+    (tmp_path / "before").rename(tmp_path / "after")
+    made.data.corpus, made.data.workers, made.training.steps = str(tmp_path / "after"), 2, 6
+    train(made, tmp_path / "run", resume=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+
+
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
-def test_resumed_run_ends_like_one_without_a_break(schedule: Any, store: Store, tmp_path: Path) -> None:
-    """Weights, strides, running statistics, optimiser, batches and the log of metrics all go on."""
+def test_resumed_run_equals_an_uninterrupted_one(schedule: Any, store: Store, tmp_path: Path) -> None:
+    """Weights, strides, running statistics, optimiser, batches and logged metrics all continue."""
     whole, broken = tiny(store, schedule=schedule), tiny(store, schedule=schedule)
     train(whole, tmp_path / "whole")
     broken.trainer["max_epochs"] = 2  # stops at step 4 of 6
@@ -38,14 +74,14 @@ def test_resumed_run_ends_like_one_without_a_break(schedule: Any, store: Store, 
     assert seconds == sorted(seconds)
 
 
-def test_a_constant_run_can_be_made_longer(store: Store, tmp_path: Path) -> None:
+def test_run_with_a_constant_learning_rate_can_be_extended(store: Store, tmp_path: Path) -> None:
     train(tiny(store, steps=10), tmp_path / "whole")
     train(tiny(store, steps=6), tmp_path / "longer")
     train(tiny(store, steps=10), tmp_path / "longer", resume=True)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "longer"))
 
 
-def test_a_run_is_not_trained_over(store: Store, tmp_path: Path) -> None:
+def test_run_is_not_overwritten(store: Store, tmp_path: Path) -> None:
     train(tiny(store), tmp_path / "run")
     before = weights(tmp_path / "run")
     with pytest.raises(
@@ -68,7 +104,7 @@ def test_resuming_needs_a_checkpoint_and_the_same_recipe(store: Store, tmp_path:
         train(tiny(store, batch_size=7), tmp_path / "run", resume=True)
 
 
-def test_divergence_is_told_and_keeps_the_checkpoints(store: Store, tmp_path: Path) -> None:
+def test_divergence_reports_a_clear_error_and_keeps_the_checkpoints(store: Store, tmp_path: Path) -> None:
     recipe = tiny(store, steps=4)
     train(recipe, tmp_path / "run")
     before = weights(tmp_path / "run")
@@ -82,41 +118,7 @@ def test_divergence_is_told_and_keeps_the_checkpoints(store: Store, tmp_path: Pa
     assert_same(weights(tmp_path / "run"), before)
 
 
-@pytest.mark.parametrize(
-    ("trainer", "sentence"),
-    [
-        ({"gpus": 1}, r"trainer\.gpus is not an argument of Lightning's Trainer"),
-        ({"max_steps": 1}, r"trainer\.max_steps cannot be set: set training\.steps instead"),
-        ({"precision": "8-bit"}, r"Lightning's Trainer refuses its settings: .*8-bit"),
-        ({"accelerator": "abacus"}, r"Lightning's Trainer refuses its settings: .*abacus"),
-        (
-            {"log_every_n_steps": 0},
-            r"trainer\.log_every_n_steps must be a whole number, at least 1, but is 0",
-        ),
-        ({"callbacks": []}, r"trainer\.callbacks cannot be set: a run sets it itself"),
-    ],
-)
-def test_wrong_trainer_arguments_leave_no_run_behind(
-    trainer: dict, sentence: str, store: Store, tmp_path: Path
-) -> None:
-    recipe = tiny(store)
-    recipe.trainer = trainer
-    with pytest.raises(UserError, match=sentence):
-        train(recipe, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_progress_bar_can_be_switched_off(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = tiny(store)
-    recipe.trainer = {"enable_progress_bar": False}
-    train(recipe, tmp_path / "run")
-    assert len(capsys.readouterr().err.splitlines()) == 2  # what is trained, on what
-    assert metrics(tmp_path / "run")[-1]["step"] == 6
-
-
-def test_a_missing_corpus_leaves_no_run_behind(store: Store, tmp_path: Path) -> None:
+def test_missing_corpus_leaves_no_run_behind(store: Store, tmp_path: Path) -> None:
     recipe = tiny(store)
     recipe.data.corpus = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no prepared corpus"):
@@ -124,7 +126,7 @@ def test_a_missing_corpus_leaves_no_run_behind(store: Store, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interruption_is_told_and_can_be_resumed(
+def test_interrupted_run_reports_a_clear_error_and_can_be_resumed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
@@ -145,7 +147,7 @@ def test_an_interruption_is_told_and_can_be_resumed(
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
-def test_a_run_interrupted_before_its_first_checkpoint_starts_afresh(
+def test_run_interrupted_before_its_first_checkpoint_can_start_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -161,11 +163,7 @@ def test_a_run_interrupted_before_its_first_checkpoint_starts_afresh(
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-def _interrupt(*args: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def test_a_moved_run_keeps_its_best_checkpoint_when_resumed(store: Store, tmp_path: Path) -> None:
+def test_moved_run_keeps_its_best_checkpoint_when_resumed(store: Store, tmp_path: Path) -> None:
     train(tiny(store, steps=20), tmp_path / "here")
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     for run in ("here", "there"):
@@ -176,7 +174,7 @@ def test_a_moved_run_keeps_its_best_checkpoint_when_resumed(store: Store, tmp_pa
     assert best["global_step"] == max(lines, key=lambda line: line["metrics"]["valid/accuracy"])["step"]
 
 
-def test_resuming_survives_a_line_of_metrics_that_was_cut(store: Store, tmp_path: Path) -> None:
+def test_run_resumes_with_a_truncated_line_of_metrics(store: Store, tmp_path: Path) -> None:
     train(tiny(store, steps=4), tmp_path / "run")
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "sec')
@@ -185,25 +183,10 @@ def test_resuming_survives_a_line_of_metrics_that_was_cut(store: Store, tmp_path
     assert read_config(tmp_path / "run").training.steps == 6
 
 
-def test_a_run_is_not_resumed_on_another_corpus(words: Path, tmp_path: Path) -> None:
+def test_run_does_not_resume_on_another_corpus(words: Path, tmp_path: Path) -> None:
     store = prepare(speech_commands.read(words), tmp_path / "corpus")
     train(tiny(store, steps=4), tmp_path / "run")
     shutil.rmtree(words / "stop")
     prepare(speech_commands.read(words), tmp_path / "corpus")
     with pytest.raises(UserError, match=r"the corpus .* has changed since .* was started"):
         train(tiny(store, steps=6), tmp_path / "run", resume=True)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
-)
-def test_too_little_memory_is_told_in_a_sentence(
-    error: Exception, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def starve(*args: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(ClassifierTraining, "training_step", starve)
-    with pytest.raises(UserError, match=r"not enough memory for a batch: lower training\.batch_size"):
-        train(tiny(store), tmp_path / "run")

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard while it trains."""
+"""What a run writes for TensorBoard."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def events(run: Path) -> EventAccumulator:
     return accumulator
 
 
-def test_cutoffs_follow_the_strides(store: Store, tmp_path: Path) -> None:
+def test_logged_cutoffs_follow_the_strides(store: Store, tmp_path: Path) -> None:
     train(tiny(store), tmp_path / "run")
     log = events(tmp_path / "run")
     for axis, n, rate in (("time", 100, 100.0), ("frequency", 64, 1.0)):
@@ -34,17 +34,17 @@ def test_cutoffs_follow_the_strides(store: Store, tmp_path: Path) -> None:
             assert band.value == pytest.approx(cutoffs(n, stride.value, 4.0, rate).pass_band, rel=1e-5)
 
 
-def test_cutoffs_are_those_of_the_windows_that_the_network_sees(store: Store, tmp_path: Path) -> None:
+def test_logged_cutoffs_depend_on_the_length_of_the_windows(store: Store, tmp_path: Path) -> None:
     recipe = tiny(store, steps=2)
     recipe.data.window_s, recipe.model.ramp = 0.5, "inside"
     train(recipe, tmp_path / "run")
     log = events(tmp_path / "run")
-    (stride,), (band,) = (log.Scalars(f"{what}/block1/time") for what in ("stride", "cutoff"))
+    (stride,), (band,) = (log.Scalars(f"{quantity}/block1/time") for quantity in ("stride", "cutoff"))
     window = Window(4.0, "inside")
     assert band.value == pytest.approx(cutoffs(50, stride.value, window, 100.0).pass_band, rel=1e-5)
 
 
-def test_pictures_are_drawn_at_the_end_of_a_short_run(sounds: Store, tmp_path: Path) -> None:
+def test_figures_are_drawn_at_the_end_of_a_short_run(sounds: Store, tmp_path: Path) -> None:
     train(recipe(sounds), tmp_path / "run")
     log = events(tmp_path / "run")
     assert set(log.Tags()["images"]) == {"windows", "low_pass", "confusion/shape", "confusion/level"}
@@ -54,10 +54,10 @@ def test_pictures_are_drawn_at_the_end_of_a_short_run(sounds: Store, tmp_path: P
         assert min(image.width, image.height) > 200
 
 
-def test_a_long_run_is_drawn_as_often_as_its_share_of_time_allows(
+def test_drawing_takes_at_most_one_percent_of_a_long_run(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred seconds from validation to validation, for pictures that take one and a half."""
+    """Validations are 100 s apart, and drawing takes 1.5 s."""
     clock, drawn = [0.0], []
 
     def draw(self: Any, trainer: Any, pl_module: Any) -> None:
@@ -65,18 +65,18 @@ def test_a_long_run_is_drawn_as_often_as_its_share_of_time_allows(
         self.drawing_seconds, self.expected_seconds = self.drawing_seconds + 1.5, 1.5
 
     monkeypatch.setattr(tensorboard.FigureLog, "_draw", draw)
-    pictures = tensorboard.FigureLog()
+    figure_log = tensorboard.FigureLog()
     monkeypatch.setattr(tensorboard.time, "monotonic", lambda: clock[0])
     trainer = type("Trainer", (), {"max_steps": 20, "global_step": 0})()
-    pictures.on_train_start(trainer, None)  # type: ignore[arg-type]
+    figure_log.on_train_start(trainer, None)  # type: ignore[arg-type]
     for step in range(1, 21):
         clock[0], trainer.global_step = 100.0 * step, step
-        pictures.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+        figure_log.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     assert drawn == [2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20]
-    assert pictures.drawing_seconds <= 0.01 * clock[0]
+    assert figure_log.drawing_seconds <= 0.01 * clock[0]
 
 
-def test_pictures_change_nothing_in_what_is_learned(
+def test_figures_do_not_change_training(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorboard, "_DRAWING_FRACTION", np.inf)  # at every validation
@@ -87,11 +87,11 @@ def test_pictures_change_nothing_in_what_is_learned(
     assert_same(weights(tmp_path / "with"), weights(tmp_path / "without"))
 
 
-def test_a_picture_that_fails_does_not_end_a_run(
+def test_failing_figure_warns_once_and_does_not_end_a_run(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*args: Any) -> None:
-        raise RuntimeError("no room on the wall")
+        raise RuntimeError("disk full")
 
     monkeypatch.setattr(tensorboard.FigureLog, "_draw", lambda *args: None)
     train(tiny(store), tmp_path / "without")
@@ -100,7 +100,7 @@ def test_a_picture_that_fails_does_not_end_a_run(
     monkeypatch.setattr(tensorboard, "spectrograms", fails)
     train(tiny(store), tmp_path / "run")
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == ["cannot draw figures for TensorBoard: no room on the wall"]
+    assert warnings == ["cannot draw figures for TensorBoard: disk full"]
     assert metrics(tmp_path / "run")[-1]["step"] == 6
     assert_same(weights(tmp_path / "run"), weights(tmp_path / "without"))
 
@@ -108,6 +108,6 @@ def test_a_picture_that_fails_does_not_end_a_run(
 def test_settings_are_in_the_table_of_hyperparameters(store: Store, tmp_path: Path) -> None:
     train(tiny(store), tmp_path / "run")
     data = events(tmp_path / "run").PluginTagToContent("hparams")
-    told = plugin_data_pb2.HParamsPluginData.FromString(data["_hparams_/session_start_info"])
-    assert told.session_start_info.hparams["training.stride_learning_rate"].number_value == 0.05
-    assert told.session_start_info.hparams["model.downsampling"].string_value == "diffstride"
+    session = plugin_data_pb2.HParamsPluginData.FromString(data["_hparams_/session_start_info"])
+    assert session.session_start_info.hparams["training.stride_learning_rate"].number_value == 0.05
+    assert session.session_start_info.hparams["model.downsampling"].string_value == "diffstride"

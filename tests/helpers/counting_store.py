@@ -1,0 +1,29 @@
+"""A prepared corpus whose samples count."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audiostride.corpora.base import Corpus, Recording
+from audiostride.data.store import Store
+from audiostride.prepare.prepare import prepare
+
+
+def counting_store(folder: Path, lengths: list[int], split: str = "train") -> Store:
+    """Prepare recordings whose samples are 1, 2, 3, …, so that a window shows where it was cut.
+
+    Args:
+        folder: for the corpus and the prepared corpus.
+        lengths: of the recordings, in samples.
+        split: of all recordings.
+    """
+    (folder / "source").mkdir(parents=True)
+    recordings = []
+    for number, length in enumerate(lengths):
+        samples = (np.arange(length) + 1).astype(np.int16)
+        soundfile.write(folder / "source" / f"{number}.wav", samples, 16000, subtype="PCM_16")
+        recordings.append(Recording(f"{number}.wav", split, {"task": "ab"[number % 2]}))
+    return prepare(
+        Corpus("counting", folder / "source", "official", {"task": ["a", "b"]}, recordings), folder / "out"
+    )
