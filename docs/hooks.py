@@ -94,7 +94,8 @@ def type_text(hint: Any) -> str:
     if origin is Annotated:
         return type_text(args[0])
     if origin in (Union, UnionType):
-        return " or ".join(type_text(arg) for arg in args)
+        null_last = sorted(args, key=lambda arg: (arg is NoneType, get_origin(arg) is not None))
+        return " or ".join(map(type_text, null_last))
     if origin is Literal:
         return " or ".join(args)
     if origin is dict:
