@@ -20,7 +20,7 @@ test: .venv/installed
 	$(BIN)/pytest
 
 docs: .venv/installed
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # without an announcement of the theme
 
 # Written last, so that an interrupted installation starts again.
 .venv/installed: pyproject.toml
