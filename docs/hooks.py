@@ -1,7 +1,7 @@
 """Generated parts of the documentation: references, benchmark tables and notebooks.
 
 MkDocs calls the two functions whose names begin with ``on_``. In a page, a line ``{{ settings }}``,
-``{{ commands }}`` or ``{{ results NAME }}`` is replaced by the result of its function in `_GENERATORS`.
+``{{ commands }}`` or ``{{ results NAME [COLUMN …] }}`` is replaced by the result of its function in `_GENERATORS`.
 This module does not need torch.
 """
 
@@ -31,7 +31,7 @@ from audiostride.corpora import DATASETS
 
 DOCS = Path(__file__).parent
 SUBCOMMANDS: dict[str, Collection[str]] = {"prepare": DATASETS, "bench": BENCHES}
-_PLACEHOLDER = re.compile(r"^\{\{ (\w+) ?([\w-]*) \}\}$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"^\{\{ (\w+) ?([\w ]*) \}\}$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -163,11 +163,18 @@ def help_of(*command: str) -> str:
 # Results
 
 
-def results_table(name: str) -> str:
-    """Return the table of docs/results/NAME.json, followed by its command, machine and date."""
+def results_table(arguments: str) -> str:
+    """Return the table of docs/results/NAME.json, followed by its command, machine and date.
+
+    Args:
+        arguments: NAME, and the columns to show; by default all.
+    """
+    name, *columns = arguments.split()
     result = json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
     rows = result["rows"]
-    table = markdown_table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+    columns = columns or list(rows[0])
+    header = [column.replace("_", " ") for column in columns]
+    table = markdown_table(header, [[_cell(row[column]) for column in columns] for row in rows])
     version = f" at version {result['version']}" if "version" in result else ""
     return (
         f"{table}\n\nMeasured on {result['date']}{version}, on {_machine(result['machine'])}:\n\n"

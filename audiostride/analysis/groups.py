@@ -23,7 +23,7 @@ _AVERAGED = (
 Rows = list[dict[str, Any]]
 
 
-def grouped(tables: Sequence[tuple[str, Rows]]) -> Rows:
+def group_means(tables: Sequence[tuple[str, Rows]]) -> Rows:
     """Average the stride tables of each group of runs.
 
     Args:

@@ -22,7 +22,7 @@ from audiostride.analysis.figures import (
     join_by_group,
     panels_per_layer,
 )
-from audiostride.analysis.groups import grouped
+from audiostride.analysis.groups import group_means
 from audiostride.analysis.trained import TrainedRun, titles
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.tables import Spread, cell
@@ -108,7 +108,7 @@ def draw_cutoffs(runs: Sequence[TrainedRun], names: Sequence[str], frames: int =
     figure, panels = _row_per_name(list(styles), 2)
     texts: dict[str, list[str]] = {name: [] for name in styles}
     for panel, axis, unit in zip(panels, AXES, LONG_UNITS, strict=True):
-        rows = [row for row in grouped(tables) if (row["layer"], row["axis"]) == (1, axis)]
+        rows = [row for row in group_means(tables) if (row["layer"], row["axis"]) == (1, axis)]
         for y, (name, row) in enumerate(zip(styles, rows, strict=True)):
             edge, stop = row["pass_band"], row["stop_band"]
             panel.errorbar(edge.mean, y, xerr=edge.deviation, elinewidth=2.5, **styles[name])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.figures import save_figures
-from audiostride.analysis.groups import grouped
+from audiostride.analysis.groups import group_means
 from audiostride.analysis.listen import listen
 from audiostride.analysis.stride_figures import stride_figures
 from audiostride.analysis.trained import open_runs, titles
@@ -58,5 +58,5 @@ def report_strides(
         files = save_figures(stride_figures(runs, groups, length), plot) + sounds
         logger.info(f"{plot}: {', '.join(file.name for file in files)}")
     if group is not None:
-        return grouped(list(zip(groups, tables, strict=True)))
+        return group_means(list(zip(groups, tables, strict=True)))
     return [{"run": run.name, **row} for run, table in zip(runs, tables, strict=True) for row in table]

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from audiostride.analysis.cutoffs import AXES, LONG_UNITS, cutoffs, gains, has_low_pass, stride_table
 from audiostride.analysis.figures import NamedFigure, add_legend, group_styles, ink, panels_per_layer
@@ -54,7 +55,9 @@ def draw_windows(
             panel.axvspan(n / 2 / extent, size / 2 / extent, color=ink(), alpha=0.09, linewidth=0)
             edge = cutoffs(n, pair[axis], trunk.window, n / extent).pass_band
             side = "left" if edge < size / 3 / extent else "right"
-            panel.text(edge, 0.7, f"  {edge:.3g} ", color=colour, fontsize="small", ha=side)
+            label = panel.text(edge, 0.7, f"  {edge:.3g} ", color=colour, fontsize="small", ha=side)
+            # A halo keeps the number readable where the dashed curve crosses it.
+            label.set_path_effects([withStroke(linewidth=3, foreground=panel.get_facecolor())])
         panels[axis, 0].set_xlim(0, size / 2 / extent)
     add_legend(figure, styles)
     if title:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import audiostride
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.figures import BACKGROUND, INK
-from audiostride.analysis.groups import grouped
+from audiostride.analysis.groups import group_means
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.config.arguments import command_line
 from audiostride.config.recipe import differences, read_config
@@ -33,7 +33,7 @@ from audiostride.tables import Spread, cell
 
 logger = logging.getLogger(__name__)
 
-# The columns of `grouped` that fit into the table of the comparison.
+# The columns of `group_means` that fit into the table of the comparison.
 _COMPARED = ("group", "runs", "layer", "stride", "effective_stride", "pass_band", "stop_band", "unit")
 
 
@@ -162,7 +162,7 @@ def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
         "images": comparison_images(examined, frames),
         "window_s": examined[0].run.recipe.data.window_s,
         "strides": [
-            {name: row[name] for name in row if name in _COMPARED} for row in _by_layer(grouped(tables))
+            {name: row[name] for name in row if name in _COMPARED} for row in _by_layer(group_means(tables))
         ],
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.groups import grouped
+from audiostride.analysis.groups import group_means
 from audiostride.analysis.summary import summary
 from audiostride.config.run_folder import TEST, checkpoint_path
 from audiostride.errors import UserError
@@ -184,7 +184,7 @@ def _stride_rows(groups: Groups, table: Table) -> Rows:
         strides = [
             ("", stride_table(load(run.folder), table.frames or run.recipe.data.frames)) for run in runs
         ]
-        rows = [row for row in grouped(strides) if table.layers is None or row["layer"] in table.layers]
+        rows = [row for row in group_means(strides) if table.layers is None or row["layer"] in table.layers]
         result += [_join(values, {name: row[name] for name in row if name != "group"}) for row in rows]
     return result
 

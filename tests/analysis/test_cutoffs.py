@@ -9,7 +9,7 @@ import torch
 
 from audiostride import Classifier
 from audiostride.analysis.cutoffs import cutoffs, octaves_per_channel, stride_table
-from audiostride.analysis.groups import grouped
+from audiostride.analysis.groups import group_means
 from audiostride.config.settings import ModelSettings
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers.functional import resampling_matrix
@@ -161,7 +161,7 @@ def test_group_has_mean_and_deviation_unless_a_run_lacks_the_edge() -> None:
     for table, stride in zip(tables, (1.9, 2.0, 2.1), strict=True):
         table[0]["stride"] = stride
     tables[1][1]["stop_band"] = None
-    rows = grouped([("ours", tables[0]), ("other", tables[2]), ("ours", tables[1])])
+    rows = group_means([("ours", tables[0]), ("other", tables[2]), ("ours", tables[1])])
     assert [(row["group"], row["layer"], row["axis"], row["runs"]) for row in rows[:2]] == [
         ("ours", 1, "time", 2), ("ours", 1, "frequency", 2),
     ]  # fmt: skip
