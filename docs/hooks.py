@@ -1,7 +1,8 @@
 """Generated parts of the documentation: references, benchmark tables and notebooks.
 
 MkDocs calls the two functions whose names begin with ``on_``. In a page, a line ``{{ settings }}``,
-``{{ commands }}`` or ``{{ results NAME [COLUMN …] }}`` is replaced by the result of its function in `_GENERATORS`.
+``{{ commands }}`` or ``{{ results NAME [COLUMN …] }}`` is replaced by the result of its function in
+`_GENERATORS`.
 This module does not need torch.
 """
 
