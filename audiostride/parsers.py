@@ -30,6 +30,7 @@ def dataset_parser(name: str, dataset: "Dataset") -> ArgumentParser:
 
 
 def train_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride train`."""
     parser = recipe_parser("train", description, "%(prog)s RECIPE [--any.setting value] [--resume]")
     parser.add_argument("recipe", type=str, help="A YAML file, or the name of a recipe of audiostride.")
     parser.add_argument("--out", type=str, help="Folder of the run. (default: runs/RECIPE)")
@@ -38,6 +39,7 @@ def train_parser(description: str | None) -> ArgumentParser:
 
 
 def study_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride study`."""
     parser = recipe_parser(
         "study",
         f"{description} Any setting of the recipe can be given for all runs.",
@@ -57,6 +59,7 @@ def study_parser(description: str | None) -> ArgumentParser:
 
 
 def test_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride test`."""
     parser = make_parser("test", description)
     parser.add_argument("run", type=str, help="Folder of the run.")
     _add_split(parser)
@@ -68,6 +71,7 @@ def test_parser(description: str | None) -> ArgumentParser:
 
 
 def strides_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride strides`."""
     parser = make_parser("strides", description)
     parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, or checkpoint files.")
     parser.add_argument(
@@ -97,6 +101,7 @@ def strides_parser(description: str | None) -> ArgumentParser:
 
 
 def report_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride report`."""
     parser = make_parser("report", description)
     parser.add_argument("runs", type=str, nargs="+", help="Folders of runs; several are compared.")
     parser.add_argument("--out", type=str, default="report.html", help="The HTML file to write.")
@@ -106,6 +111,7 @@ def report_parser(description: str | None) -> ArgumentParser:
 
 
 def recipe_summary_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride summary RECIPE`."""
     parser = recipe_parser("summary", description, "%(prog)s RECIPE|RUN [--any.setting value]")
     parser.add_argument("recipe", type=str, help="A recipe as for train, or the folder of a run.")
     _add_format(parser)
@@ -113,6 +119,7 @@ def recipe_summary_parser(description: str | None) -> ArgumentParser:
 
 
 def run_summary_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride summary RUN`."""
     parser = make_parser("summary", description)  # the settings of a trained network cannot change
     parser.add_argument("run", type=str, help="Folder of a run, or a checkpoint file.")
     _add_format(parser)
@@ -133,6 +140,7 @@ def bench_parser(name: str, kind: type) -> ArgumentParser:
 
 
 def demo_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride demo`."""
     parser = make_parser("demo", description)
     parser.add_argument("--folder", type=str, default="data/demo", help="Folder for the corpora.")
     parser.add_argument("--out", type=str, default="runs/demo", help="Folder of the run.")

@@ -53,7 +53,7 @@ class ConvDownsample(nn.Module):
         dim: int = -1,
         kernel_size: int = 3,
         kind: Downsampling = "diffstride",
-        window: Window = Window(),  # noqa: B008  (immutable)
+        window: Window = Window(),
     ) -> None:
         super().__init__()
         if kind not in get_args(Downsampling):

@@ -80,7 +80,7 @@ class SeparableCNN(nn.Module):
         channels: Sequence[int] = (64, 128, 256, 256, 512, 512),
         strides: Sequence[tuple[float, float]] = ((2, 2), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2)),
         downsampling: Downsampling = "diffstride",
-        window: Window = Window(),  # noqa: B008  (immutable)
+        window: Window = Window(),
         shared: bool = False,
     ) -> None:
         super().__init__()

@@ -54,10 +54,12 @@ def file_size(file: Path) -> int:
 
 
 def format_bytes(count: int) -> str:
+    """Return a number of bytes with a unit, such as "2.4GB"."""
     return tqdm.format_sizeof(count, "B")
 
 
 def progress_bar(description: str, total: int | None, **options: Any) -> tqdm:
+    """Return a bar for `total` bytes."""
     return tqdm(desc=description, total=total, unit="B", unit_scale=True, **options)
 
 

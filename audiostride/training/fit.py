@@ -18,6 +18,7 @@ from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule, check_tasks
 from audiostride.data.selection import labels_of_tasks
 from audiostride.errors import UserError
+from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.lightning_module import ClassifierTraining
@@ -141,7 +142,8 @@ def _set_up_folder(recipe: Recipe, run: Path, fresh: bool) -> None:
     stale = [run / METRICS, *run.glob("events.out.tfevents.*"), *(run / CHECKPOINTS).iterdir()]
     for path in stale if fresh else ():
         path.unlink(missing_ok=True)
-    (run / CONFIG).write_text(yaml.dump(asdict(recipe)), encoding="utf-8")
+    with replace_when_complete(run / CONFIG) as new:
+        new.write_text(yaml.dump(asdict(recipe)), encoding="utf-8")
 
 
 def _log_summary(run: Path, data: WindowsModule, module: ClassifierTraining, options: dict[str, Any]) -> None:
