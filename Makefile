@@ -1,5 +1,6 @@
 # make demo   make four small corpora, train one model on their five tasks, test it, show its strides
 # make test   run every check: ruff, mypy, tests
+# make soak   attack with damaged files and kills, many more times than make test does; takes long
 # make docs   build the documentation into site/; a broken link is an error
 #
 # Each target first installs audiostride with everything it needs into .venv. To use another Python:
@@ -8,7 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test docs
+.PHONY: demo test soak docs
 
 demo: .venv/installed
 	$(BIN)/audiostride demo
@@ -18,6 +19,9 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+soak: .venv/installed
+	$(BIN)/pytest tests/soak --soak
 
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # without an announcement of the theme
