@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any, Literal, NamedTuple
 
@@ -32,13 +32,32 @@ class Spread(NamedTuple):
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 
 
+class Interval(NamedTuple):
+    """A number with its 95 % confidence interval.
+
+    Attributes:
+        value: the number.
+        low: lower limit.
+        high: upper limit.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def percent(self) -> "Interval":
+        """Return the interval of a fraction in percent."""
+        return Interval(*(100 * value for value in self))
+
+
 def render(rows: Sequence[dict[str, Any]], format: Format = "table") -> str:
     """Return rows with the same keys as text, without a final line break.
 
     In tables for people ("table", "markdown", and "latex" with the package booktabs) numbers have four
-    significant digits, a `Spread` is shown as mean ± deviation, and a missing value as a dash. JSON and CSV
-    keep all digits; there a `Spread` takes two fields, NAME and NAME_deviation, and a missing value is null
-    or an empty field.
+    significant digits, a `Spread` is shown as mean ± deviation, an `Interval` as value (low to high), and a
+    missing value as a dash. JSON and CSV keep all digits; there a `Spread` takes two fields, NAME and
+    NAME_deviation, an `Interval` takes NAME, NAME_low and NAME_high, and a missing value is null or an empty
+    field.
     """
     if format == "json":
         return json.dumps([_flat(row) for row in rows], indent=2, ensure_ascii=False)
@@ -58,11 +77,16 @@ def render(rows: Sequence[dict[str, Any]], format: Format = "table") -> str:
 
 
 def cell(value: Any) -> str:
-    """Return a value as people read it: four significant digits, mean ± deviation, a dash for None."""
+    """Return a value as people read it: four significant digits, mean ± deviation, a dash for None.
+
+    The limits of an `Interval` stand in brackets, for example "3.1 (0.4 to 5.8)".
+    """
     if value is None:
         return "–"
     if isinstance(value, Spread):
         return cell(value.mean) + (f" ± {value.deviation:.2g}" if value.deviation is not None else "")
+    if isinstance(value, Interval):
+        return f"{value.value:.1f} ({value.low:.1f} to {value.high:.1f})"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -72,8 +96,13 @@ def _escaped(text: str, format: Format) -> str:
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    spreads = {name for row in rows for name, value in row.items() if isinstance(value, Spread)}
-    flat = [_flat(row, spreads) for row in rows]
+    kinds = {
+        name: type(value)
+        for row in rows
+        for name, value in row.items()
+        if isinstance(value, Spread | Interval)
+    }
+    flat = [_flat(row, kinds) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
@@ -81,17 +110,21 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _flat(row: dict[str, Any], spreads: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a row with mean and deviation as two fields.
+def _flat(row: dict[str, Any], kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a row with each part of a `Spread` or an `Interval` as a field.
 
     Args:
         row: the values by name.
-        spreads: names that also take two fields if their value is missing in this row.
+        kinds: from names of fields that hold a `Spread` or an `Interval` in other rows to their types. Here
+            they take as many fields, even if their value is missing.
     """
     result: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, Spread) or name in spreads:
-            result[name], result[f"{name}_deviation"] = value if value is not None else (None, None)
-        else:
+        kind = type(value) if isinstance(value, Spread | Interval) else (kinds or {}).get(name)
+        if kind is None:
             result[name] = value
+            continue
+        names = [name, *(f"{name}_{part}" for part in kind._fields[1:])]
+        parts = value if value is not None else (None,) * len(names)
+        result |= zip(names, parts, strict=True)
     return result

@@ -63,6 +63,15 @@ class Selection:
         arrays = tuple(np.asarray(store.waveforms) for store in self.stores)
         return Sounds(arrays, self.store_of, begins, ends)
 
+    @cached_property
+    def groups(self) -> NDArray[np.uint64]:
+        """(recordings,), hash of the group of each recording, such as its speaker, instrument or place."""
+        groups = np.zeros(len(self.recordings), dtype=np.uint64)
+        for number, store in enumerate(self.stores):
+            rows = self.store_of == number
+            groups[rows] = store.groups[self.recordings[rows]]
+        return groups
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """(recordings,), length of each recording in samples."""

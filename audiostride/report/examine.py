@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
@@ -44,7 +43,6 @@ class Examination:
         step: training step of its checkpoint.
         written: day on which its last checkpoint was written.
         evaluation: result of the test, or None if the run cannot be tested.
-        accuracies: a row per tested task, see `accuracies`.
         tasks: a row per task, see `data_tables`; empty if a corpus cannot be read.
         corpora: a row per prepared corpus, see `data_tables`; empty if a corpus cannot be read.
         milliseconds: computing time per second of sound, by batch size.
@@ -57,12 +55,16 @@ class Examination:
     step: int
     written: date
     evaluation: Evaluation | None = None
-    accuracies: Rows = field(default_factory=list)
     tasks: Rows = field(default_factory=list)
     corpora: Rows = field(default_factory=list)
     milliseconds: dict[int, float] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def accuracies(self) -> Rows:
+        """A row per tested task, see `evaluate`."""
+        return self.evaluation.rows if self.evaluation else []
 
     @property
     def strides(self) -> Rows:
@@ -100,7 +102,6 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
         examined.tasks, examined.corpora = data_tables(data)
         examined.notes += [f"{store.folder}: {note}" for store in stores for note in store.card["notes"]]
         examined.evaluation = evaluation(folder, split, checkpoint)
-        examined.accuracies = accuracies(examined.evaluation)
     except (UserError, OSError) as error:
         examined.notes.append(f"{run.name} cannot be tested: {error}")
     else:
@@ -112,30 +113,6 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
         ]
     examined.commands = commands(run, stores, split, checkpoint)
     return examined
-
-
-def accuracies(evaluation: Evaluation) -> Rows:
-    """Return the rows of an evaluation with low_percent and high_percent, see `interval`."""
-    rows = []
-    for row in evaluation.rows:
-        labels, predictions = evaluation.outcomes[row["task"]].T
-        low, high = interval(int((labels == predictions).sum()), len(labels))
-        rows.append(row | {"low_percent": 100 * low, "high_percent": 100 * high})
-    return rows
-
-
-def interval(correct: int, n: int) -> tuple[float, float]:
-    """Return the exact 95 % confidence interval of an accuracy (Clopper & Pearson 1934).
-
-    Args:
-        correct: number of recordings with the correct prediction, 0 to n.
-        n: number of recordings, ≥ 1.
-
-    Returns:
-        Lower and upper limit, from 0 to 1.
-    """
-    limits = binomtest(correct, n).proportion_ci(0.95, "exact")
-    return float(limits.low), float(limits.high)
 
 
 def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:

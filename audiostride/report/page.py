@@ -13,6 +13,7 @@ import audiostride
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.figures import BACKGROUND, INK
 from audiostride.analysis.groups import group_means
+from audiostride.analysis.intervals import compare
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.config.arguments import command_line
 from audiostride.config.recipe import differences, read_config
@@ -29,7 +30,7 @@ from audiostride.report.examine import (
     settings_tables,
 )
 from audiostride.report.images import comparison_images, confusion_images, run_images
-from audiostride.tables import Spread, cell
+from audiostride.tables import Interval, Spread, cell
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,14 @@ class Group(NamedTuple):
         title: how the recipe differs from the others.
         members: its runs.
         means: accuracy in percent by task, for tasks that at least two of the runs were tested on.
+        differences: accuracy in percent minus that of the first group by task, see `difference_interval`, for
+            tasks that all runs of both groups were tested on with the same recordings.
     """
 
     title: str
     members: list[Examination]
     means: dict[str, Spread]
+    differences: dict[str, Interval]
 
 
 def write_report(names: Sequence[str], out: Path, split: str = "test", checkpoint: str = "best") -> list[str]:
@@ -184,15 +188,35 @@ def _section(one: Examination, alone: bool) -> dict[str, Any]:
 
 def group_by_recipe(examined: Sequence[Examination]) -> list[Group]:
     """Group runs by their titles, in order of first appearance."""
-    groups = []
-    for title in dict.fromkeys(one.title for one in examined):
-        members = [one for one in examined if one.title == title]
-        accuracies: dict[str, list[float]] = {}
-        for row in (row for one in members for row in one.accuracies):
-            accuracies.setdefault(row["task"], []).append(row["accuracy_percent"])
-        means = {task: Spread.of(values) for task, values in accuracies.items() if len(values) > 1}
-        groups.append(Group(title, members, means))
-    return groups
+    by_title: dict[str, list[Examination]] = {}
+    for one in examined:
+        by_title.setdefault(one.title, []).append(one)
+    first = next(iter(by_title.values()))
+    return [
+        Group(title, members, _means(members), _differences(members, first) if members is not first else {})
+        for title, members in by_title.items()
+    ]
+
+
+def _means(members: Sequence[Examination]) -> dict[str, Spread]:
+    accuracies: dict[str, list[float]] = {}
+    for row in (row for one in members for row in one.accuracies):
+        accuracies.setdefault(row["task"], []).append(row["accuracy_percent"])
+    return {task: Spread.of(values) for task, values in accuracies.items() if len(values) > 1}
+
+
+def _differences(members: Sequence[Examination], first: Sequence[Examination]) -> dict[str, Interval]:
+    evaluations = [one.evaluation for one in (*members, *first) if one.evaluation]
+    if len(evaluations) < len(members) + len(first):
+        return {}
+    differences = {}
+    for task in evaluations[0].outcomes:
+        if all(task in evaluation.outcomes for evaluation in evaluations):
+            predicted = [evaluation.predicted(task) for evaluation in evaluations]
+            difference = compare(predicted[: len(members)], predicted[len(members) :])
+            if difference:
+                differences[task] = difference.percent()
+    return differences
 
 
 def _by_layer(rows: Rows) -> Rows:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audiostride.analysis.confusion import confusion_counts
+from audiostride.analysis.intervals import Outcomes
 from audiostride.config.recipe import read_config
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import TrainingSettings
@@ -29,15 +32,22 @@ class Evaluation:
         rows: one per task, see `evaluate`.
         labels: from task to its labels.
         outcomes: from task to (recordings, 2), label and prediction of each recording as indices of labels.
+        groups: from task to (recordings,), hash of the group of each recording, such as its speaker.
     """
 
     rows: list[dict[str, Any]]
     labels: dict[str, list[str]]
     outcomes: dict[str, Tensor]
+    groups: dict[str, NDArray[np.uint64]]
 
     def confusion(self, task: str) -> Tensor:
         """Return (classes, classes), numbers of recordings by label (rows) and prediction (columns)."""
         return confusion_counts(self.outcomes[task], len(self.labels[task]))
+
+    def predicted(self, task: str) -> Outcomes:
+        """Return what was predicted for the recordings of a task, to compare runs."""
+        labels, predictions = self.outcomes[task].cpu().numpy().T
+        return Outcomes(labels, predictions, self.groups[task])
 
 
 def evaluate(
@@ -58,9 +68,9 @@ def evaluate(
             predictions as columns.
 
     Returns:
-        One row per task that has recordings in the split: accuracy and macro F1 in percent, area under the
-        ROC curve from 0 to 1 (None unless there are two classes and both occur), mean cross-entropy, and
-        what was evaluated.
+        One row per task that has recordings in the split: accuracy in percent with its 95 % confidence
+        interval (see `accuracy_interval`), macro F1 in percent, area under the ROC curve from 0 to 1 (None
+        unless there are two classes and both occur), mean cross-entropy, and what was evaluated.
 
     Raises:
         UserError: if the run or a corpus does not exist, or no recording has a label for one of its tasks.
@@ -91,23 +101,29 @@ def evaluation(
     module = ClassifierTraining(classifier, TrainingSettings())
     metrics = _test(module, data, split)
     step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
-    rows = [
+    groups = {task: selection.groups[selection.labels[task] >= 0] for task in labels}
+    evaluated = Evaluation([], classifier.labels, module.outcomes, groups)
+    accuracies = {task: evaluated.predicted(task).accuracy.percent() for task in labels}
+    evaluated.rows.extend(
         {
             "run": str(run),
             "task": task,
-            "accuracy_percent": 100 * metrics[f"test/accuracy/{task}"],
+            "accuracy_percent": accuracies[task].value,
+            "low_percent": accuracies[task].low,
+            "high_percent": accuracies[task].high,
             "macro_f1_percent": 100 * metrics[f"test/macro_f1/{task}"],
             "roc_auc": metrics.get(f"test/roc_auc/{task}"),
             "loss": metrics[f"test/loss/{task}"],
             "recordings": selection.labelled(task),
+            "groups": len(np.unique(groups[task])),
             "classes": len(names),
             "split": data.split(task, split),
             "checkpoint": checkpoint,
             "step": step,
         }
         for task, names in labels.items()
-    ]
-    return Evaluation(rows, classifier.labels, module.outcomes)
+    )
+    return evaluated
 
 
 def _test(module: ClassifierTraining, data: WindowsModule, split: str) -> dict[str, float]:

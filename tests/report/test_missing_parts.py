@@ -105,7 +105,7 @@ def test_report_says_that_a_task_without_recordings_is_not_tested(
     sentence = f"{tmp_path / 'run'} is not tested on level: there are no valid recordings of it"
     assert f"note: {sentence}\n" in capsys.readouterr().err
     assert sentence in page.text
-    (row,) = page.table("Accuracy with its exact")
+    (row,) = page.table("Accuracy with its 95 %")
     assert (row["task"], row["split"]) == ("shape", "given valid")
     assert row["ROC AUC"] != "–"
     assert f"audiostride test {tmp_path / 'run'} --split=valid --checkpoint=last" in page.text

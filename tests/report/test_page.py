@@ -13,12 +13,13 @@ import soundfile
 from helpers.report_page import Page, write_page
 from helpers.tiny_run import tiny
 
+from audiostride.analysis.intervals import compare
 from audiostride.cli import main
 from audiostride.corpora.base import Corpus, Recording
 from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 from audiostride.report.page import write_report
-from audiostride.training.evaluate import evaluate
+from audiostride.training.evaluate import evaluate, evaluation
 from audiostride.training.fit import train
 
 ODD = '<b>&"x'
@@ -35,6 +36,7 @@ def test_page_groups_runs_by_recipe(runs: dict[str, Path], several: Page) -> Non
         "mean of 2",
         "downsampling strided",
         str(runs["strided"]),
+        "minus downsampling diffstride",
     ]
     assert rows["run"][1] == "speech_commands n = 6"
     accuracies = [evaluate(runs[name])[0]["accuracy_percent"] for name in ("a0", "a1")]
@@ -42,6 +44,11 @@ def test_page_groups_runs_by_recipe(runs: dict[str, Path], several: Page) -> Non
     assert rows["mean of 2"][1] == f"{mean:.1f} ± {deviation:.1f} %"
     for name, accuracy in zip(("a0", "a1"), accuracies, strict=True):
         assert rows[str(runs[name])][1].startswith(f"{accuracy:.1f} % (")
+    correct = {name: evaluation(run).predicted("speech_commands") for name, run in runs.items()}
+    difference = compare([correct["strided"]], [correct["a0"], correct["a1"]])
+    assert difference is not None
+    value, low, high = difference.percent()
+    assert rows["minus downsampling diffstride"][1] == f"{value:+.1f} % ({low:+.1f} to {high:+.1f})"
     differing = several.table("Settings in which the recipes differ")
     assert differing == [
         {"run": str(runs[name]), "model.downsampling": downsampling}

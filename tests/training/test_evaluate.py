@@ -13,13 +13,14 @@ from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from torch.nn.functional import cross_entropy
 
 from audiostride import load
+from audiostride.analysis.intervals import accuracy_interval
 from audiostride.corpora.base import SPLITS, Corpus, Recording
 from audiostride.data.selection import select
 from audiostride.data.store import Store
 from audiostride.data.windows import EvaluationWindows
 from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
-from audiostride.training.evaluate import evaluate
+from audiostride.training.evaluate import evaluate, evaluation
 from audiostride.training.fit import train
 
 TASK = "speech_commands"
@@ -108,3 +109,21 @@ def test_evaluation_averages_logits_over_the_windows_of_a_recording(store: Store
     assert row["recordings"] == count
     assert row["loss"] == pytest.approx(loss / count, rel=1e-4)
     assert row["accuracy_percent"] == pytest.approx(100 * right / count, rel=1e-6)
+
+
+def test_interval_takes_recordings_of_a_speaker_as_dependent(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    source, recordings = tmp_path / "source", []
+    source.mkdir()
+    for number in range(40):
+        soundfile.write(source / f"{number:02}.wav", rng.standard_normal(8000) / 10, 16000)
+        labels, speaker = {"t": "ab"[number % 2]}, f"speaker {number // 7}"
+        recordings.append(Recording(f"{number:02}.wav", "test" if number < 28 else "train", labels, speaker))
+    store = prepare(Corpus("spoken", source, "given", {"t": ["a", "b"]}, recordings), tmp_path / "prepared")
+    train(tiny(store, steps=2), tmp_path / "run")
+    evaluated = evaluation(tmp_path / "run")
+    (row,) = evaluated.rows
+    correct = (evaluated.outcomes["t"][:, 0] == evaluated.outcomes["t"][:, 1]).numpy()
+    low, high = (row["low_percent"] / 100, row["high_percent"] / 100)
+    assert (low, high) == pytest.approx(accuracy_interval(correct, np.arange(28) // 7)[1:])
+    assert (row["recordings"], row["groups"]) == (28, 4)
