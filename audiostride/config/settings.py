@@ -81,8 +81,9 @@ class DataSettings:
     """Train and test on these labels only: a list if there is one task, or a mapping from tasks to lists; by
     default all labels."""
     sampling: Literal["uniform", "proportional"] | dict[str, NonNegative] = "uniform"
-    """How the windows of a batch are divided among the tasks: uniform gives each task as many, proportional
-    follows their numbers of recordings, and a mapping gives each task a weight (1 if not named)."""
+    """How the windows of a batch are divided among the tasks: uniform gives each task equally many (tasks of
+    the same recordings share theirs), proportional draws every recording equally often, and a mapping gives
+    each task a weight (1 if not named)."""
     holdout: Annotated[float, Between(0, 0.5)] = 0.1
     """Fraction of the training recordings held out for validation, if the corpus has no validation split;
     recordings of a group stay together. With 0 all of them train, and the last checkpoint counts as best."""

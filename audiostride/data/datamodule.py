@@ -67,8 +67,8 @@ class WindowsModule(LightningDataModule):
                 names.append(f"{store.card['split']} {'train, held out' if held_out else part}")
         return " and ".join(dict.fromkeys(names))
 
-    def shares(self) -> dict[str, float]:
-        """Return each task's share of the training windows, in any unit.
+    def weights(self) -> dict[str, float]:
+        """Return the weight with which windows are drawn for each task, see `divide_among_tasks`.
 
         Raises:
             UserError: if `data.sampling` names a task that no corpus has, or is 0 for every task.
@@ -76,10 +76,10 @@ class WindowsModule(LightningDataModule):
         sampling = self.data.sampling
         if isinstance(sampling, dict):
             check_tasks("data.sampling", sampling, labels_of_tasks(self.stores))
-            shares = {task: sampling.get(task, 1.0) for task in self.labels}
-            if not any(shares.values()):
+            weights = {task: sampling.get(task, 1.0) for task in self.labels}
+            if not any(weights.values()):
                 raise UserError("data.sampling is 0 for every task: give one of them a weight")
-            return shares
+            return weights
         if sampling == "uniform":
             return dict.fromkeys(self.labels, 1.0)
         train = self.select("train")
@@ -102,7 +102,7 @@ class WindowsModule(LightningDataModule):
             self.window,
             round(self.augmentation.shift_s * self.stores[0].sample_rate),
             self.training.seed,
-            self.shares(),
+            self.weights(),
             self.augment,
         )
         first, stop = step * batches_per_step + self.trainer.global_rank, next_validation * batches_per_step

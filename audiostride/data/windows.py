@@ -20,9 +20,9 @@ _PATTERN_LENGTH = 4096
 class TrainingWindows(Dataset[Batch]):
     """Item k is training batch k, for any k ≥ 0: one window from each of the next recordings, shuffled.
 
-    Tasks alternate in a fixed pattern, a few thousand windows long, which approximates their shares. A
-    window has all labels of its recording, whichever task it was drawn for. A window lies anywhere inside
-    its recording; a shorter recording lies anywhere inside its window.
+    Each recording is drawn for one task, see `divide_among_tasks`, and its window has all labels of the
+    recording. Tasks alternate in a fixed pattern, a few thousand windows long, which approximates their
+    shares. A window lies anywhere inside its recording; a shorter recording lies anywhere inside its window.
 
     Args:
         selection: recordings to draw from. All recordings of a task are drawn once before any is repeated.
@@ -30,7 +30,7 @@ class TrainingWindows(Dataset[Batch]):
         window: samples per window.
         shift: number of samples by which a window may reach over either end of its recording.
         seed: seed of the order and of the windows' positions.
-        shares: from task to its share of the windows, in any unit; by default all tasks have the same.
+        weights: from task to its weight, 0 if not named; by default all tasks have the same.
         augmentation: draws random numbers for the augmentation; by default there is none.
     """
 
@@ -41,16 +41,15 @@ class TrainingWindows(Dataset[Batch]):
         window: int,
         shift: int = 0,
         seed: int = 0,
-        shares: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
         self.selection, self.batch_size = selection, batch_size
         self.window, self.shift, self.seed = window, shift, seed
         self.augmentation = augmentation
-        shares = shares or dict.fromkeys(selection.labels, 1.0)
-        tasks = [task for task in selection.labels if shares.get(task, 0) > 0]
-        self.recordings_of_task = [np.flatnonzero(selection.labels[task] >= 0) for task in tasks]
-        self.task_pattern, self.ordinals, self.counts = _pattern(np.array([shares[task] for task in tasks]))
+        weights = weights or dict.fromkeys(selection.labels, 1.0)
+        self.recordings_of_task, shares = divide_among_tasks(selection.labels, weights)
+        self.task_pattern, self.ordinals, self.counts = _pattern(shares)
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._chosen(number)
@@ -81,7 +80,33 @@ class TrainingWindows(Dataset[Batch]):
         return chosen
 
 
-def _pattern(shares: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def divide_among_tasks(
+    labels: Mapping[str, NDArray[np.int64]], weights: Mapping[str, float]
+) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+    """Divide recordings among tasks: each is drawn for the task that draws its recordings most often.
+
+    A task draws its recordings at the rate weight / (number of its recordings). So tasks with equal weights
+    have labels in equally many windows, whether they share all of their recordings (such as instrument and
+    pitch of a note) or none. If they share some, the task with more recordings has labels in more windows.
+
+    Args:
+        labels: from task to (recordings,), index of a label, −1 for none.
+        weights: from task to its weight, ≥ 0; tasks that are not named have 0.
+
+    Returns:
+        The recordings that are drawn for each task, without tasks for which none is drawn; and the share of
+        the windows of each of these tasks, (tasks,), in any unit.
+    """
+    labelled = np.stack([indices >= 0 for indices in labels.values()])
+    rates = np.array([weights.get(task, 0.0) for task in labels]) / labelled.sum(1).clip(min=1)
+    rate_of_recording = np.where(labelled, rates[:, None], 0.0)
+    drawn_for = np.where(rate_of_recording.any(0), rate_of_recording.argmax(0), -1)
+    counts = np.bincount(drawn_for[drawn_for >= 0], minlength=len(rates))
+    drawn = np.flatnonzero(counts)
+    return [np.flatnonzero(drawn_for == task) for task in drawn], (counts * rates)[drawn]
+
+
+def _pattern(shares: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int64]]:
     """Return a pattern that spreads the windows of every task evenly.
 
     Args:
@@ -92,12 +117,13 @@ def _pattern(shares: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np
         windows of each task (tasks,).
     """
     counts = np.maximum(1, np.rint(_PATTERN_LENGTH * shares / shares.sum())).astype(np.int64)
-    if (shares == shares[0]).all():
+    if np.allclose(shares, shares[0]):
         counts[:] = 1
     tasks = np.repeat(np.arange(len(counts)), counts)
     ordinals = np.concatenate([np.arange(count) for count in counts])
     order = np.argsort((ordinals + 0.5) / counts[tasks], kind="stable")
-    return tasks[order], ordinals[order], counts
+    # Small types, because each process that loads batches gets a copy.
+    return tasks[order].astype(np.int16), ordinals[order].astype(np.int16), counts
 
 
 @lru_cache(maxsize=32)

@@ -97,7 +97,7 @@ def _check_names(recipe: Recipe, run: Path) -> tuple[dict[str, Any], WindowsModu
 
 def _check_selections(data: WindowsModule) -> bool:
     """Return whether there are recordings for validation. Raise an error if a task has none for training."""
-    data.shares()
+    data.weights()
     train = data.select("train")
     for task in data.labels:
         if train.labelled(task) == 0:

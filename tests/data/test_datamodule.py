@@ -108,17 +108,17 @@ def test_task_of_two_corpora_has_the_labels_of_both(store: Store, tmp_path: Path
 )
 def test_unknown_tasks_report_a_clear_error(data: dict[str, Any], message: str, sounds: Store) -> None:
     with pytest.raises(UserError, match=message):
-        module(sounds, **data).shares()
+        module(sounds, **data).weights()
 
 
-def test_shares_are_uniform_proportional_or_given(store: Store, sounds: Store) -> None:
-    assert module(store, sounds).shares() == {"speech_commands": 1, "shape": 1, "level": 1}
-    assert module(store, sounds, sampling="proportional").shares() == {
+def test_weights_are_uniform_proportional_or_given(store: Store, sounds: Store) -> None:
+    assert module(store, sounds).weights() == {"speech_commands": 1, "shape": 1, "level": 1}
+    assert module(store, sounds, sampling="proportional").weights() == {
         "speech_commands": 18,
         "shape": 20,
         "level": 16,
     }
-    assert module(store, sounds, sampling={"level": 0.5}).shares() == {
+    assert module(store, sounds, sampling={"level": 0.5}).weights() == {
         "speech_commands": 1,
         "shape": 1,
         "level": 0.5,

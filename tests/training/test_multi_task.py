@@ -95,7 +95,7 @@ def test_task_without_windows_in_a_batch_keeps_its_last_metrics(sounds: Store, t
     made.data.sampling = {"shape": 5.0}
     train(made, tmp_path / "run")
     seen = [line["metrics"] for line in metrics(tmp_path / "run")]
-    batches = TrainingWindows(every([sounds]), 1, 16000, shares={"shape": 5.0, "level": 1.0})
+    batches = TrainingWindows(every([sounds]), 1, 16000, weights={"shape": 5.0, "level": 1.0})
     labelled_batches = [bool(batches[k]["labels"]["level"][0] >= 0) for k in range(8)]
     assert not all(labelled_batches)
     for before, line, labelled in zip([{}, *seen], seen, labelled_batches, strict=False):
