@@ -87,8 +87,8 @@ class ClassifierTraining(LightningModule):
         optimizer = Adam(
             parameter_groups(self.classifier, stride_lr=self.settings.stride_learning_rate),
             self.settings.learning_rate,
-            # Fused is faster, but then Lightning cannot clip gradients if it scales them.
-            fused=self.trainer.precision != "16-mixed",
+            # Fused is faster, but in mixed precision Lightning does not clip its gradients.
+            fused=not (self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed")),
         )
         if self.settings.schedule == "constant":
             return optimizer
