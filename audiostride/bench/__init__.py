@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from audiostride.allocator import keep_freed_memory
 from audiostride.bench.settings import (
     BaselineBench,
     DriftBench,
@@ -20,7 +21,12 @@ from audiostride.bench.settings import (
 
 def _later(module: str, function: str) -> Callable[[Any], list[dict[str, Any]]]:
     """Return a function that imports its module when it is called, since most of them import torch."""
-    return lambda settings: getattr(import_module(f"{__name__}.{module}"), function)(settings)
+
+    def measure(settings: Any) -> list[dict[str, Any]]:
+        keep_freed_memory()
+        return getattr(import_module(f"{__name__}.{module}"), function)(settings)
+
+    return measure
 
 
 # From the name of each benchmark to its settings and the function that measures.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
 from audiostride.analysis.trained import TrainedRun
@@ -165,6 +166,7 @@ def setting_text(value: Any) -> str:
 
 def measure_speed(examined: Sequence[Examination]) -> None:
     """Measure all runs in turns on the CPU, and set their `milliseconds`."""
+    keep_freed_memory()
     functions = {
         (number, batch): _inference(one.run.classifier, batch, one.run.recipe.data.window_s)
         for number, one in enumerate(examined)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import group_means
 from audiostride.analysis.summary import summary
@@ -124,6 +125,7 @@ def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     networks = {run.name: load(run.folder).trunk.to(device) for run in runs}
     x = {run.name: torch.randn(32, 1, run.recipe.data.frames, 64).to(device) for run in runs}
     logger.info(f"measuring {len(networks)} networks")
+    keep_freed_memory()
     inference_ms = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
     steps = {name: training_step(network.train(), x[name]) for name, network in networks.items()}
     training_ms = in_turns(steps, 5)

@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.confusion import confusion_counts
 from audiostride.analysis.intervals import Outcomes
 from audiostride.config.recipe import read_config
@@ -87,6 +88,7 @@ def evaluation(
     run: Path, split: str = "test", checkpoint: str = "best", corpus: str | list[str] | None = None
 ) -> Evaluation:
     """Evaluate like `evaluate`, and return the outcome of every recording too."""
+    keep_freed_memory()
     recipe = read_config(run)
     classifier = load(run, checkpoint)
     if corpus is not None:

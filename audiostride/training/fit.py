@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from audiostride.allocator import keep_freed_memory
 from audiostride.config import yaml
 from audiostride.config.recipe import FREE, changed, read_config
 from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
@@ -54,6 +55,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
             is wrong, if training diverges, or if memory runs out.
         InterruptionError: if training is interrupted.
     """
+    keep_freed_memory()
     options, data = _check_names(recipe, run)
     checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
     if not resume and last_checkpoint(run).exists():
