@@ -15,7 +15,7 @@ from audiostride.data.store import Store
 from audiostride.log import show_messages
 from audiostride.prepare.prepare import prepare
 
-pytest_plugins = ["helpers.archive_server", "helpers.noise_corpus", "helpers.soak"]
+pytest_plugins = ["helpers.archive_server", "helpers.noise_corpus", "helpers.soak", "helpers.trained"]
 show_messages()  # also for tests that call a function which a command would call
 RECORDED = Path(__file__).parents[2] / "shared" / "corpora"
 WORDS = ("yes", "no", "stop")

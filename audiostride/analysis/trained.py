@@ -46,8 +46,11 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
     if not (folder / CONFIG).is_file():
         return TrainedRun(name, classifier, Recipe(model=classifier.settings), [], [])
-    recipe, log = read_config(folder), read_metrics(folder / METRICS)
+    recipe, entries = read_config(folder), read_metrics(folder / METRICS)
+    log = [entry for entry in entries if len(entry["strides"]) == len(classifier.settings.strides)]
     notes = []
+    if len(log) < len(entries):
+        notes.append(f"{name}: {METRICS} has entries of another network; left out")
     if not log:
         notes.append(f"{name} has no log ({METRICS} is missing or empty): its training is not shown")
     elif log[-1]["step"] < recipe.training.steps:

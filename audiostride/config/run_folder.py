@@ -9,14 +9,20 @@ test.json                    accuracy on the test split, kept by audiostride stu
 """
 
 import json
+import logging
+import math
 from collections.abc import Sequence
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from audiostride.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 CONFIG, CHECKPOINTS, METRICS, TEST = "config.yaml", "checkpoints", "metrics.jsonl", "test.json"
+_CHECKSUM = "crc32"  # key of the checksum in a line of metrics.jsonl
 
 
 def checkpoint_path(run_or_file: Path, checkpoint: str = "best") -> Path:
@@ -59,13 +65,49 @@ def check_runs(names: Sequence[str], or_files: bool = False) -> None:
             raise UserError(f"there is no run at {name}: give {remedy}")
 
 
+def metrics_line(entry: dict[str, Any]) -> str:
+    """Return an entry of a metrics file as a line, with a checksum of the entry."""
+    return json.dumps(entry | {_CHECKSUM: crc32(json.dumps(entry).encode())}) + "\n"
+
+
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics file; a line that a kill cut short is left out."""
-    lines = []
-    for line in file.read_text().splitlines() if file.exists() else ():
-        with suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
-    return lines
+    """Return the entries of a metrics file, without their checksums.
+
+    Damaged lines are left out, with a warning. The last line may be incomplete, because a kill cut it short:
+    it is left out without a warning.
+    """
+    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+    entries = [_read_entry(line) for line in lines]
+    damaged = sum(entry is None and line.endswith(b"\n") for entry, line in zip(entries, lines, strict=True))
+    if damaged:
+        logger.warning(f"{file}: {damaged} of {len(lines)} lines are damaged; left out")
+    return [entry for entry in entries if entry is not None]
+
+
+def _read_entry(line: bytes) -> dict[str, Any] | None:
+    """Return the entry in a line of a metrics file, or None if the line is damaged."""
+    try:
+        entry = json.loads(line)
+        checksum = entry.pop(_CHECKSUM, None)  # earlier versions wrote none
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        return None
+    intact = checksum is None or checksum == crc32(json.dumps(entry).encode())
+    return entry if intact and _is_entry(entry) else None
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    if entry.keys() != {"step", "seconds", "metrics", "strides"}:
+        return False
+    match entry:
+        case {"step": int(), "seconds": int() | float(), "metrics": dict(metrics), "strides": list(pairs)}:
+            in_pairs = all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+            numbers = [entry["seconds"], *metrics.values(), *(chain(*pairs) if in_pairs else ())]
+            return in_pairs and entry["step"] >= 0 and all(map(_is_number, numbers))
+    return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not math.isnan(value)
 
 
 def last_checkpoint(run: Path) -> Path:

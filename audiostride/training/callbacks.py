@@ -1,6 +1,5 @@
 """What a run shows and logs while it trains: a progress bar, metrics.jsonl, an end on divergence."""
 
-import json
 import math
 import sys
 import time
@@ -11,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from tqdm import tqdm
 
-from audiostride.config.run_folder import METRICS, read_metrics
+from audiostride.config.run_folder import METRICS, metrics_line, read_metrics
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.training.lightning_module import ClassifierTraining
@@ -104,7 +103,7 @@ class MetricsLog(Callback):
             return
         lines = [line for line in read_metrics(self.file) if line["step"] <= trainer.global_step]
         with replace_when_complete(self.file) as new:
-            new.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+            new.write_text("".join(map(metrics_line, lines)))
         if lines:
             self.seconds, self.last_step = lines[-1]["seconds"], lines[-1]["step"]
 
@@ -123,7 +122,7 @@ class MetricsLog(Callback):
             "strides": _strides(pl_module),
         }
         with self.file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(metrics_line(line))
 
 
 def _strides(pl_module: LightningModule) -> list[list[float]]:

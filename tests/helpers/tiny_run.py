@@ -37,7 +37,9 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    """Return the lines of metrics.jsonl without their checksums."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "crc32"} for line in lines]
 
 
 def without_time(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
