@@ -1,6 +1,7 @@
 """Settings and the command line: parsers, what is wrong with arguments, and a recipe written as options."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -24,8 +25,12 @@ T = TypeVar("T")
 
 _YAML = "yaml 1.2"
 set_loader(_YAML, yaml.load, exceptions=(yaml.YamlError,))
-# The strings below the fields of a dataclass are the help texts of its options.
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
+set_parsing_settings(
+    # The strings below the fields of a dataclass are the help texts of its options.
+    docstring_parse_attribute_docstrings=True,
+    # No value may name something to import. No option has a type that takes such names (`Any` would).
+    import_path_denylist=["*"],
+)
 
 
 class _HelpFormatter(DefaultHelpFormatter):
@@ -88,7 +93,7 @@ def parse_settings(parser: ArgumentParser, settings: dict[str, Any]) -> Namespac
     """
     try:
         return parser.parse_object(settings)
-    except ArgumentError as error:
+    except (ArgumentError, ImportError) as error:
         raise UserError(_explain(error, parser, flatten(settings).items())) from error
 
 
@@ -116,7 +121,7 @@ def flatten(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _explain(error: ArgumentError, parser: ArgumentParser, given: Iterable[tuple[str, Any]]) -> str:
+def _explain(error: Exception, parser: ArgumentParser, given: Iterable[tuple[str, Any]]) -> str:
     """Return why a parser refuses its arguments, in one sentence.
 
     The first value that does not fit the type of its option makes the sentence. Other mistakes, such as an
@@ -128,7 +133,11 @@ def _explain(error: ArgumentError, parser: ArgumentParser, given: Iterable[tuple
         if option is not None and not _fits(value, hints[option], key=name.removeprefix(option)):
             hint = hints[option] if name == option else get_args(hints[option])[-1]
             return wrong_value(name, value, hint)
-    return " ".join(str(error).split())
+    message = " ".join(str(error).split())
+    refused = re.match(r'Parser key "([\w.]+)": (Does not validate|Importing)', message)
+    if refused and refused[1] in hints:
+        return f"{refused[1]} must be {describe(hints[refused[1]])}"
+    return f"{refused[1]} must hold settings, as in '{refused[1]}: {{…}}'" if refused else message
 
 
 def _fits(value: Any, hint: Any, key: str) -> bool:

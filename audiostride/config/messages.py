@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from audiostride.errors import UserError
 
+# What the Trainer's arguments may be. None of these types makes jsonargparse import what a value names.
+PlainValue = bool | int | float | list[int] | str | None
+
 _NOUNS = {int: "whole number", float: "number", str: "text", bool: "boolean", dict: "mapping", list: "list"}
 _PHRASES = {str: "text", bool: "true or false", NoneType: "null", Any: "any value"}
 
@@ -16,6 +19,8 @@ _PHRASES = {str: "text", bool: "true or false", NoneType: "null", Any: "any valu
 def describe(hint: Any) -> str:
     """Return a type in words, such as "a list of whole numbers, each at least 1 or null"."""
     origin, inner = get_origin(hint), get_args(hint)
+    if hint == PlainValue:
+        return "a plain value (true or false, a number, text, a list of whole numbers or null)"
     if origin is Literal:
         return f"one of {', '.join(map(str, inner))}"
     if origin in (Union, UnionType):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from numbers import Real
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from audiostride.config.messages import wrong_value
 
@@ -73,3 +73,24 @@ def _check(name: str, value: Any, hint: Any) -> None:
     elif origin in (Union, UnionType) and value is not None:
         for option in inner:
             _check(name, value, option)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether a plain value has a type and its range. A whole number also counts as a number.
+
+    Args:
+        value: a boolean, a number, text, None, or a list of them.
+        hint: a type made of these types, `Literal`, `Annotated` with a range, lists and unions.
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in inner)
+    if origin is Annotated:
+        return fits(value, inner[0]) and value in inner[1]
+    if origin is Literal:
+        return any(value == option and type(value) is type(option) for option in inner)
+    if origin is list:
+        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+    if hint is float:
+        return type(value) in (int, float)
+    return type(value) is (type(None) if hint is None else hint)

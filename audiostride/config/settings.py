@@ -6,9 +6,11 @@ This module does not import torch, so that the command line can check a recipe b
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from audiostride.config.messages import PlainValue
 from audiostride.config.ranges import AtLeast, Between, check_ranges
+from audiostride.config.trainer_arguments import check_trainer_arguments
 
 Count = Annotated[int, AtLeast(0)]
 PositiveCount = Annotated[int, AtLeast(1)]
@@ -215,10 +217,11 @@ class Recipe:
     data: DataSettings = field(default_factory=DataSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    trainer: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, PlainValue] = field(default_factory=dict)
     """Arguments of Lightning's Trainer, for instance --trainer.devices 2."""
 
     def __post_init__(self) -> None:
+        check_trainer_arguments(self.trainer)
         initial = self.training.smoothness_from
         if self.model.ramp == "relative" and initial is not None and initial > 1:
             raise ValueError(

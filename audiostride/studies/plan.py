@@ -33,7 +33,7 @@ class Table:
     """Accuracy on the test split and multiplications, per task; or strides and their cut-offs, per layer."""
     over: list[str] | None = None
     """Axes of the grid to average over; by default training.seed."""
-    where: dict[str, list[Any]] = field(default_factory=dict)
+    where: dict[str, list[bool | int | float | str | None]] = field(default_factory=dict)
     """Only runs with these values of an axis."""
     layers: list[PositiveCount] | None = None
     """Only strides of these layers, counted from 1."""

@@ -1,6 +1,5 @@
 """Lightning's Trainer for a run: its options, their defaults, and what a run sets itself."""
 
-import inspect
 import logging
 import warnings
 from collections.abc import Iterator
@@ -14,35 +13,24 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.config.settings import Recipe
+from audiostride.config.trainer_arguments import check_trainer_arguments
 from audiostride.errors import UserError
 from audiostride.training.callbacks import MetricsLog, Progress, StopWhenDiverged
 from audiostride.training.checkpoints import KeepCheckpoint, SafeCheckpointIO
 from audiostride.training.tensorboard import EventLogger, FigureLog, StrideLog
-
-# Trainer arguments that a recipe cannot set, with the setting to use instead, if there is one.
-_SET_BY_RUN = {
-    "max_steps": "training.steps",
-    "fast_dev_run": "training.steps",
-    "val_check_interval": "training.validate_every",
-    "check_val_every_n_epoch": "training.validate_every",
-    "default_root_dir": "--out",
-    "logger": None,
-    "callbacks": None,
-    "enable_checkpointing": None,
-    "reload_dataloaders_every_n_epochs": None,
-    "use_distributed_sampler": None,
-    "plugins": None,
-    "num_sanity_val_steps": None,
-}
 
 
 def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
     """Return the arguments of Lightning's Trainer for a run: defaults, then those of the recipe.
 
     Raises:
-        UserError: if the recipe sets an argument that does not exist, or that a run sets itself.
+        UserError: if the recipe sets an argument that does not exist or that a run sets itself, or gives one
+            a value of the wrong kind.
     """
-    _check_arguments(recipe.trainer)
+    try:
+        check_trainer_arguments(recipe.trainer)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     # --trainer.accelerator cpu on a machine with a GPU also selects float32.
     cuda = torch.cuda.is_available() and recipe.trainer.get("accelerator", "cuda") in ("cuda", "gpu", "auto")
     defaults = {
@@ -60,20 +48,6 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         "plugins": [SafeCheckpointIO()],
     }
     return defaults | recipe.trainer
-
-
-def _check_arguments(arguments: dict[str, Any]) -> None:
-    known = inspect.signature(Trainer).parameters
-    for name in arguments:
-        if name not in known:
-            raise UserError(f"trainer.{name} is not an argument of Lightning's Trainer")
-        if name in _SET_BY_RUN:
-            setting = _SET_BY_RUN[name]
-            reason = f"set {setting} instead" if setting else "a run sets it itself"
-            raise UserError(f"trainer.{name} cannot be set: {reason}")
-    log_every = arguments.get("log_every_n_steps", 1)
-    if not isinstance(log_every, int) or log_every < 1:
-        raise UserError(f"trainer.log_every_n_steps must be a whole number, at least 1, but is {log_every}")
 
 
 def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Callback) -> Trainer:

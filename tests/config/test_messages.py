@@ -48,7 +48,11 @@ def test_types_are_described_in_words(hint: Any, words: str) -> None:
             ["--training.task_weights.a", "b"],
             "training.task_weights.a must be a finite number, at least 0, but is b",
         ),
-        (["--trainer", "2"], "trainer must be a mapping from text to any value, but is 2"),
+        (
+            ["--trainer", "2"],
+            "trainer must be a mapping from text to a plain value (true or false, a number, text, a list of "
+            "whole numbers or null), but is 2",
+        ),
         (["--split", "all"], "split must be one of test, valid, but is all"),
     ],
 )

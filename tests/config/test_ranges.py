@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from audiostride.config.ranges import AtLeast, Between, check_ranges
+from audiostride.config.ranges import AtLeast, Between, check_ranges, fits
 
 Positive = Annotated[int, AtLeast(1)]
 Share = Annotated[float, Between(0, 1)]
@@ -48,3 +48,24 @@ def test_value_out_of_range_reports_its_name_range_and_value(values: dict[str, A
     with pytest.raises(ValueError, match="must be") as raised:
         Example(**values)
     assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "fit"),
+    [
+        (1, Positive, True),
+        (0, Positive, False),
+        (True, Positive, False),
+        (1, Share, True),
+        (float("nan"), Share, False),
+        ("1", Share, False),
+        (None, Share | None, True),
+        ("a", Literal["a"], True),
+        (1.0, Literal[1], False),
+        ([1, 2], list[Positive], True),
+        ([1, "2"], list[Positive], False),
+        ({"class_path": "os.system"}, bool | int | float | str | None, False),
+    ],
+)
+def test_fits_compares_type_and_range(value: Any, hint: Any, fit: bool) -> None:
+    assert fits(value, hint) is fit

@@ -68,7 +68,7 @@ def test_recipe_option_replaces_the_recipe_of_the_study(
         (("s.yaml", "--data.corpus", "nowhere"), 1, "there is no prepared corpus in nowhere"),
         (("s.yaml", "--data.tasks", "song"), 1, "data.tasks names the task song: there are speech_commands"),
         (("s.yaml", "--trainer.gpus", "1"), 1, "trainer.gpus is not an argument of Lightning's Trainer"),
-        (("s.yaml", "--trainer.precision", "8"), 1, "Lightning's Trainer refuses its settings"),
+        (("s.yaml", "--trainer.precision", "8"), 1, "trainer.precision must be one of 32-true, 16-mixed"),
         (
             ("s.yaml", "--trainer.accelerator", "cpu", "--trainer.devices", "2"),
             1,

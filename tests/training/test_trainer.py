@@ -1,12 +1,15 @@
 """Options of Lightning's Trainer, and errors that users see."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers.tiny_run import metrics, tiny
+from lightning.pytorch import Trainer
 
+from audiostride.config.trainer_arguments import ARGUMENTS, REFUSED
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.training.fit import train
@@ -18,8 +21,15 @@ from audiostride.training.lightning_module import ClassifierTraining
     [
         ({"gpus": 1}, r"trainer\.gpus is not an argument of Lightning's Trainer"),
         ({"max_steps": 1}, r"trainer\.max_steps cannot be set: set training\.steps instead"),
-        ({"precision": "8-bit"}, r"Lightning's Trainer refuses its settings: .*8-bit"),
-        ({"accelerator": "abacus"}, r"Lightning's Trainer refuses its settings: .*abacus"),
+        ({"precision": "8-bit"}, r"trainer\.precision must be one of 32-true, .*but is 8-bit"),
+        ({"accelerator": "abacus"}, r"trainer\.accelerator must be one of .*but is abacus"),
+        ({"accelerator": "tpu"}, r"trainer\.accelerator must be one of .*but is tpu"),
+        ({"devices": "abacus"}, r"Lightning's Trainer refuses its settings: `devices` selected"),
+        ({"overfit_batches": 1}, r"trainer\.overfit_batches cannot be set: train on a small corpus instead"),
+        ({"profiler": "os.system"}, r"trainer\.profiler must be one of simple, advanced, pytorch or null"),
+        ({"strategy": object()}, r"trainer\.strategy must be one of auto, ddp"),
+        ({"accumulate_grad_batches": True}, r"trainer\.accumulate_grad_batches must be a whole number"),
+        ({"gradient_clip_val": "1"}, r"trainer\.gradient_clip_val must be a finite number, at least 0"),
         (
             {"log_every_n_steps": 0},
             r"trainer\.log_every_n_steps must be a whole number, at least 1, but is 0",
@@ -35,6 +45,10 @@ def test_wrong_trainer_arguments_leave_no_run_behind(
     with pytest.raises(UserError, match=message):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_every_argument_of_the_trainer_is_checked_or_refused() -> None:
+    assert {*ARGUMENTS, *REFUSED} == {*signature(Trainer).parameters}
 
 
 def test_progress_bar_can_be_switched_off(
