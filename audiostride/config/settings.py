@@ -87,8 +87,9 @@ class DataSettings:
     the same recordings share theirs), proportional draws every recording equally often, and a mapping gives
     each task a weight (1 if not named)."""
     holdout: Annotated[float, Between(0, 0.5)] = 0.1
-    """Fraction of the training recordings held out for validation, if the corpus has no validation split;
-    recordings of a group stay together. With 0 all of them train, and the last checkpoint counts as best."""
+    """Fraction of the training recordings held out for validation, if the corpus has no validation split.
+    Groups stay whole and each label that has several gets one, so it can be more in a small corpus. With 0
+    all train, and the last checkpoint counts as best."""
     window_s: Annotated[float, AtLeast(0.1)] = 1.0
     """Length of a window in seconds."""
     workers: Count = 0
