@@ -171,9 +171,9 @@ class TrainingSettings:
     """How long to train, and how fast to learn."""
 
     steps: PositiveCount = 1_000_000
-    """Number of batches."""
+    """Number of steps of the optimiser. Each takes one batch, or trainer.accumulate_grad_batches of them."""
     batch_size: PositiveCount = 256
-    """Number of windows in a batch."""
+    """Number of windows in a batch. Several devices share each batch evenly."""
     learning_rate: NonNegative = 1e-4
     """Adam's learning rate for the weights."""
     stride_learning_rate: NonNegative | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audiostride.audio_file import BadSoundError, read_sound
@@ -79,6 +80,29 @@ class Augmentation:
         return draws
 
 
+def draws_of_rows(
+    draws: dict[str, Tensor], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], dict[str, Tensor]]:
+    """Return the part of a batch's draws that some of its windows need.
+
+    Args:
+        draws: see `Augmentation.draw`.
+        rows: (n,), the windows.
+
+    Returns:
+        The windows to load: `rows`, and with mixup after them the window that each is mixed with, (2n,). And
+        their draws, in which "partner" counts the windows that are loaded.
+    """
+    loaded, own = rows, torch.from_numpy(rows)
+    if "partner" in draws:
+        loaded = np.concatenate([rows, draws["partner"][own].numpy()])
+    before_mixing = ("gain", "noise", "noise_level")
+    part = {name: values[loaded if name in before_mixing else own] for name, values in draws.items()}
+    if "partner" in draws:
+        part["partner"] = torch.arange(len(rows), len(loaded))
+    return loaded, part
+
+
 def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
     """Apply gain, noise and mixup, in this order.
 
@@ -86,11 +110,12 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
     al., "mixup: Beyond Empirical Risk Minimization", 2018) adds waveforms.
 
     Args:
-        waveform: (windows, samples), int16, or floating point in [−1, 1].
+        waveform: (windows, samples), int16, or floating point in [−1, 1]. Windows that are only mixed into
+            others may follow, see `draws_of_rows`.
         draws: see `Augmentation.draw`.
 
     Returns:
-        (windows, samples), floating point.
+        (windows, samples), floating point, without those that follow.
     """
     waveform = _to_float(waveform)
     if "gain" in draws:
@@ -101,7 +126,7 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
         waveform = waveform + ratio / draws["noise_level"][:, None] * noise
     if "partner" in draws:
         weight = draws["weight"][:, None]
-        waveform = weight * waveform + (1 - weight) * waveform[draws["partner"]]
+        waveform = weight * waveform[: len(weight)] + (1 - weight) * waveform[draws["partner"]]
     return waveform
 
 

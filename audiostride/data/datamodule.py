@@ -20,7 +20,7 @@ class WindowsModule(LightningDataModule):
     """Batches of windows for training, validation and test.
 
     Training batches are numbered from the start of the run, so a resumed run continues with the next batch.
-    With several devices each gets every n-th batch. Every device evaluates all recordings.
+    Several devices share each training batch. Every device evaluates all recordings.
 
     Args:
         data: corpora, tasks, labels, and length of the windows.
@@ -92,8 +92,7 @@ class WindowsModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches until the next validation. The trainer calls this again after each."""
         assert self.trainer is not None
-        world_size = self.trainer.world_size
-        batches_per_step = self.trainer.accumulate_grad_batches * world_size
+        batches_per_step = self.trainer.accumulate_grad_batches
         step = self.trainer.global_step
         next_validation = min(step + self.training.validate_every, self.training.steps)
         windows = TrainingWindows(
@@ -104,9 +103,10 @@ class WindowsModule(LightningDataModule):
             self.training.seed,
             self.weights(),
             self.augment,
+            self.trainer.world_size,
+            self.trainer.global_rank,
         )
-        first, stop = step * batches_per_step + self.trainer.global_rank, next_validation * batches_per_step
-        return self._loader(windows, range(first, stop, world_size))
+        return self._loader(windows, range(step * batches_per_step, next_validation * batches_per_step))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self.evaluation_dataloader("valid")

@@ -20,7 +20,8 @@ from audiostride.errors import UserError
 class Batch(TypedDict):
     """Windows with their labels.
 
-    waveform: (windows, samples), int16.
+    waveform: (windows, samples), int16. If several devices share a training batch, windows of other devices
+        may follow, with which mixup mixes these.
     labels: from task to (windows,), index of a label, −1 where a window has no label for the task.
     recording: (windows,), index in the selection of the recording that each window was cut from.
     draws: in training, random numbers for the augmentation; see `audiostride.data.augmentation`.

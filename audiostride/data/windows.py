@@ -1,6 +1,7 @@
 """Batches of windows for training and evaluation.
 
-A training batch is a pure function of the settings, the seed and the batch's number.
+A training batch is a pure function of the settings, the seed and the batch's number, whatever the number of
+devices that share it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from audiostride.data.augmentation import Augmentation
+from audiostride.data.augmentation import Augmentation, draws_of_rows
 from audiostride.data.selection import Batch, Selection
 
 # Windows in the pattern in which tasks alternate, unless all tasks have the same share.
@@ -32,6 +33,9 @@ class TrainingWindows(Dataset[Batch]):
         seed: seed of the order and of the windows' positions.
         weights: from task to its weight, 0 if not named; by default all tasks have the same.
         augmentation: draws random numbers for the augmentation; by default there is none.
+        devices: number of devices that share each batch, ≥ 1.
+        device: which of them gets these windows, from 0. Its windows are those of one device with the whole
+            batch: the first and every `devices`-th one after it.
     """
 
     def __init__(
@@ -43,10 +47,13 @@ class TrainingWindows(Dataset[Batch]):
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
         augmentation: Augmentation | None = None,
+        devices: int = 1,
+        device: int = 0,
     ) -> None:
         self.selection, self.batch_size = selection, batch_size
         self.window, self.shift, self.seed = window, shift, seed
         self.augmentation = augmentation
+        self.devices, self.device = devices, device
         weights = weights or dict.fromkeys(selection.labels, 1.0)
         self.recordings_of_task, shares = divide_among_tasks(selection.labels, weights)
         self.task_pattern, self.ordinals, self.counts = _pattern(shares)
@@ -58,10 +65,15 @@ class TrainingWindows(Dataset[Batch]):
         slack = self.selection.lengths[chosen] - self.window
         first, last = np.minimum(slack, 0) - self.shift, np.maximum(slack, 0) + self.shift
         begins = np.random.default_rng((self.seed, 1, number)).integers(first, last, endpoint=True)
-        batch = self.selection.cut(chosen, begins, self.window)
+        rows, draws = np.arange(self.device, self.batch_size, self.devices), None
         if self.augmentation:
             rng = np.random.default_rng((self.seed, 2, number))
-            batch["draws"] = self.augmentation.draw(rng, self.batch_size, self.window)
+            draws = self.augmentation.draw(rng, self.batch_size, self.window)
+            if self.devices > 1:
+                rows, draws = draws_of_rows(draws, rows)
+        batch = self.selection.cut(chosen[rows], begins[rows], self.window)
+        if draws is not None:
+            batch["draws"] = draws
         return batch
 
     def _chosen(self, number: int) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.trainer import (
+    check_batch_size,
     make_trainer,
     out_of_memory_as_user_error,
     quiet_lightning,
@@ -72,6 +73,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
     with quiet_lightning():
         trainer = make_trainer(options, run, validates)
+        check_batch_size(recipe.training.batch_size, trainer.world_size)
         _set_up_folder(recipe, run, fresh=not resume)
         rank_zero_only(_log_summary)(run, data, module, options)
         _fit(trainer, module, data, checkpoint, run)

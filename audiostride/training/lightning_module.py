@@ -14,8 +14,9 @@ from audiostride.data.selection import Batch
 from audiostride.layers import parameter_groups
 from audiostride.models.classifier import Classifier
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank
-from audiostride.training.metrics import RecordingLogits, accuracy, scores
-from audiostride.training.objective import add_complexity, mean_cross_entropy, weighted_sum
+from audiostride.training.devices import device_count, sum_over_devices
+from audiostride.training.metrics import RecordingLogits, scores
+from audiostride.training.objective import add_complexity, summed_cross_entropy, weighted_sum
 from audiostride.training.stride_schedule import StrideSchedule
 
 
@@ -55,20 +56,39 @@ class ClassifierTraining(LightningModule):
         draws = batch.get("draws", {})
         waveform = augment(batch["waveform"], draws) if draws else batch["waveform"]
         spectrogram = mask(self.classifier.spectrogram(waveform), draws, self.augmentation)
-        losses = {}
+        totals, figures = {}, []
         for task, logits in self.classifier.classify(spectrogram).items():
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             labels = batch["labels"][task]
-            losses[task] = mean_cross_entropy(logits, labels, draws)
-            any_label = (labels >= 0).any()
-            self._log_where(any_label, f"train/loss/{task}", losses[task])
-            self._log_where(any_label, f"train/accuracy/{task}", accuracy(logits, labels))
-        loss = weighted_sum(losses, self.settings.task_weights)
-        self.log("train/loss", loss)
+            totals[task], count = summed_cross_entropy(logits, labels, draws)
+            own = labels[: len(logits)]
+            correct, labelled = (logits.argmax(1) == own).sum(), (own >= 0).sum()
+            figures.append(torch.stack([totals[task].detach(), count, correct, labelled]))
+        loss = self._global_loss(totals, sum_over_devices(torch.stack(figures)))
         if self.settings.complexity > 0:
             strides = self.classifier.trunk.strides
             loss, cost = add_complexity(loss, strides, self.settings.complexity)
             self.log("train/complexity", cost)
         return self.stride_schedule.keep_in_graph(loss)
+
+    def _global_loss(self, totals: dict[str, Tensor], figures: Tensor) -> Tensor:
+        """Log loss and accuracy over all devices, and return this device's share of the loss.
+
+        Distributed training takes the mean of the devices' gradients, and thus of their shares.
+
+        Args:
+            totals: from task to the sum of the cross-entropy over this device's windows.
+            figures: (tasks, 4), over all devices: the same sum, the number of labels in it, and the numbers
+                of right and of labelled windows.
+        """
+        shares, losses = {}, {}
+        for task, (total, count, correct, labelled) in zip(totals, figures, strict=True):
+            count = count.clamp(min=1)  # the mean over zero windows would be NaN
+            shares[task], losses[task] = device_count() * totals[task] / count, total / count
+            self._log_where(labelled > 0, f"train/loss/{task}", losses[task])
+            self._log_where(labelled > 0, f"train/accuracy/{task}", correct / labelled.clamp(min=1))
+        self.log("train/loss", weighted_sum(losses, self.settings.task_weights))
+        return weighted_sum(shares, self.settings.task_weights)
 
     def _log_where(self, condition: Tensor, name: str, value: Tensor) -> None:
         """Log `value` if `condition` holds, otherwise the last such value, without waiting for the device."""

@@ -9,31 +9,34 @@ from torch.nn.functional import cross_entropy
 from audiostride.layers import complexity
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean cross-entropy over the windows that have a label.
+def summed_cross_entropy(
+    logits: Tensor, labels: Tensor, draws: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of the cross-entropy over the windows that have a label, and their number.
 
     With mixup (Zhang et al. 2018) every window has two labels, its own and its partner's, weighted by their
-    shares in the mixture; the mean is over the shares that have a label.
+    shares in the mixture; the number counts the shares that have a label.
 
     Args:
         logits: (windows, classes).
-        labels: (windows,), −1 where a window has no label.
+        labels: (windows,) or more, −1 where a window has no label. Those of further windows follow, if
+            `partner` names them.
         draws: with mixup "partner", (windows,), the index of the window mixed in, and "weight", (windows,),
             the share of the window itself, in [1/2, 1]; see `audiostride.data.augmentation`.
 
     Returns:
-        A scalar, 0 if no window has a label.
+        Two scalars of the type of `logits`.
     """
+    own = labels[: len(logits)]
     if "partner" not in draws:
-        # The mean over zero windows would be NaN.
-        count = (labels >= 0).sum().clamp(min=1)
-        return cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / count
+        total = cross_entropy(logits, own, ignore_index=-1, reduction="sum")
+        return total, (own >= 0).sum().to(logits.dtype)
     total, count = logits.new_zeros(()), logits.new_zeros(())
-    pairs = ((labels, draws["weight"]), (labels[draws["partner"]], 1 - draws["weight"]))
+    pairs = ((own, draws["weight"]), (labels[draws["partner"]], 1 - draws["weight"]))
     for targets, weight in pairs:
         total = total + (weight * cross_entropy(logits, targets, ignore_index=-1, reduction="none")).sum()
         count = count + (weight * (targets >= 0)).sum()
-    return total / count.clamp(min=1)
+    return total, count
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

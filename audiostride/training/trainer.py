@@ -17,6 +17,7 @@ from audiostride.config.trainer_arguments import check_trainer_arguments
 from audiostride.errors import UserError
 from audiostride.training.callbacks import MetricsLog, Progress, StopWhenDiverged
 from audiostride.training.checkpoints import KeepCheckpoint, SafeCheckpointIO
+from audiostride.training.devices import SyncBatchNorms
 from audiostride.training.tensorboard import EventLogger, FigureLog, StrideLog
 
 
@@ -33,6 +34,7 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         raise UserError(str(error)) from error
     # --trainer.accelerator cpu on a machine with a GPU also selects float32.
     cuda = torch.cuda.is_available() and recipe.trainer.get("accelerator", "cuda") in ("cuda", "gpu", "auto")
+    synchronise = recipe.trainer.get("sync_batchnorm", True)
     defaults = {
         "accelerator": "cuda" if cuda else "cpu",
         "precision": "bf16-mixed" if cuda else "32-true",
@@ -45,7 +47,7 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         # One of Lightning's epochs lasts from one validation to the next.
         "reload_dataloaders_every_n_epochs": 1,
         "use_distributed_sampler": False,
-        "plugins": [SafeCheckpointIO()],
+        "plugins": [SafeCheckpointIO(), *([SyncBatchNorms()] if synchronise else [])],
     }
     return defaults | recipe.trainer
 
@@ -82,6 +84,15 @@ def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Cal
 def refused_settings(error: Exception) -> UserError:
     """Return the error for settings that Lightning's Trainer refuses."""
     return UserError(f"Lightning's Trainer refuses its settings: {' '.join(str(error).split())}")
+
+
+def check_batch_size(batch_size: int, devices: int) -> None:
+    """Raise `UserError` if a batch cannot be divided evenly among the devices."""
+    if batch_size % devices:
+        raise UserError(
+            f"training.batch_size is {batch_size}, which {devices} devices cannot share evenly: give a "
+            f"multiple of {devices}, or set --trainer.devices"
+        )
 
 
 @contextmanager

@@ -35,18 +35,21 @@ def test_corpus_given_twice_reports_a_clear_error(sounds: Store, tmp_path: Path)
             WindowsModule(DataSettings([str(sounds.folder), second]), TrainingSettings())
 
 
-def test_processes_get_different_batches(store: Store) -> None:
+def test_every_device_gets_its_part_of_the_same_batches(store: Store) -> None:
     def numbers(rank: int, world: int, step: int) -> list[int]:
         data = WindowsModule(DataSettings(str(store.folder)), TrainingSettings(steps=6, validate_every=4))
         data.trainer = SimpleNamespace(  # type: ignore[assignment]
             accumulate_grad_batches=1, world_size=world, global_step=step, global_rank=rank
         )
-        return list(data.train_dataloader().sampler)
+        loader = data.train_dataloader()
+        assert isinstance(loader.dataset, TrainingWindows)
+        assert (loader.dataset.devices, loader.dataset.device) == (world, rank)
+        return list(loader.sampler)
 
     assert numbers(0, 1, 0) == [0, 1, 2, 3]
     assert numbers(0, 1, 4) == [4, 5]
-    assert (numbers(0, 2, 0), numbers(1, 2, 0)) == ([0, 2, 4, 6], [1, 3, 5, 7])
-    assert (numbers(0, 2, 4), numbers(1, 2, 4)) == ([8, 10], [9, 11])
+    assert (numbers(0, 2, 0), numbers(1, 2, 0)) == ([0, 1, 2, 3], [0, 1, 2, 3])
+    assert (numbers(0, 2, 4), numbers(1, 2, 4)) == ([4, 5], [4, 5])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -11,10 +11,10 @@ from audiostride.data.store import Store
 from audiostride.layers import complexity
 from audiostride.training.fit import train
 from audiostride.training.lightning_module import ClassifierTraining
-from audiostride.training.objective import mean_cross_entropy
+from audiostride.training.objective import summed_cross_entropy
 
 
-def test_mixup_loss_is_the_mean_over_both_labels_by_weight() -> None:
+def test_mixup_loss_weights_both_labels_by_their_shares() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 2, -1, 1, -1])
     partner = torch.tensor([1, 2, 4, 0, 3])
@@ -25,9 +25,9 @@ def test_mixup_loss_is_the_mean_over_both_labels_by_weight() -> None:
             if label >= 0:
                 total = total + share * cross_entropy(logits[row : row + 1], label[None])
                 count = count + share
-    mixed = mean_cross_entropy(logits, labels, {"partner": partner, "weight": weight})
-    torch.testing.assert_close(mixed, total / count)
-    assert mean_cross_entropy(logits, torch.full((5,), -1), {}) == 0
+    mixed = summed_cross_entropy(logits, labels, {"partner": partner, "weight": weight})
+    torch.testing.assert_close(mixed, (total, count))
+    assert summed_cross_entropy(logits, torch.full((5,), -1), {}) == (0, 0)
 
 
 def test_complexity_makes_strides_grow(store: Store, tmp_path: Path) -> None:
