@@ -3,12 +3,15 @@
 The checks of `read_sound`, in this order; the first one that fails is the reason for the `BadSoundError`:
 
 1. The path is a regular file, and libsndfile recognises its header.
-2. libsndfile has not noticed that the file is shorter than its header says.
+2. libsndfile has not noticed that the file is shorter than its header says, and the pages of OGG are all
+   there, with the right checksums.
 3. In each block: the file is not too long, and the mix has no NaN, infinite or huge values.
-4. After the last block: there are samples, as many as the header says, and they are not constant.
+4. After the last block: there are samples, as many as the header says, and they are not constant. The
+   samples of 16-bit FLAC have the right checksum, and those of MP3 are as many as its frames hold.
 5. After resampling to 16 bits: not all samples are 0.
 """
 
+import hashlib
 import math
 import os
 import re
@@ -23,6 +26,13 @@ import soxr
 from numpy.typing import NDArray
 
 from audiostride.errors import UserError
+from audiostride.sound_containers import (
+    flac_md5,
+    has_stray_riff_data,
+    min_mp3_samples,
+    mp3_says_length,
+    ogg_fault,
+)
 
 # Frames per block, so that memory does not grow with the length, rate and channels of a file.
 _BLOCK = 1 << 18
@@ -73,9 +83,11 @@ def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf
         longest_s: maximum length in seconds; longer files are refused.
 
     Raises:
-        BadSoundError: if the file cannot be read, ends too early, is too long or silent, or has no samples or
-            values that are NaN, infinite or huge. A truncated file goes unnoticed if its format does not
-            store the length: MP3 without a Xing header, and WAV and AU that were written to a pipe.
+        BadSoundError: if the file cannot be read, ends too early, is damaged, too long or silent, or has no
+            samples or values that are NaN, infinite or huge. A truncated file goes unnoticed if its format
+            does not store the length: MP3 of constant bitrate without a Xing header, and WAV and AU that were
+            written to a pipe. Changed samples go unnoticed if the format has no checksum: all but OGG and
+            FLAC. So does a changed sample rate, except in OGG, and in FLAC of 24 bits a changed length.
     """
     try:
         return _read(path, sample_rate, longest_s)
@@ -103,26 +115,50 @@ class _ForwardSoundFile(soundfile.SoundFile):
 def _read(path: Path, sample_rate: int, longest_s: float) -> Sound:
     if not path.is_file():  # opening a pipe would wait for its writer
         raise _FaultError("is missing or not a file")
-    with _ForwardSoundFile(os.fsencode(path)) as file:
+    with _ForwardSoundFile(os.fsencode(path)) as file, path.open("rb") as content:
         if file.format == "RAW":  # libsndfile found no header and trusted the suffix
             raise _FaultError("cannot be read as sound")
-        if _is_truncated(path, file):
+        if _is_truncated(file):
             raise _FaultError("ends too early")
-        mixer = _Mixer(file, longest_s)
+        if file.format == "OGG" and (fault := ogg_fault(content)):
+            raise _FaultError(fault)
+        is_mp3 = file.subtype == "MPEG_LAYER_III"
+        has_length = file.frames < _UNKNOWN_FRAMES and (not is_mp3 or mp3_says_length(content))
+        mixer = _Mixer(file, file.frames if has_length else 0, longest_s)
+        # For 24 bits, computing the checksum would take half as long as decoding.
+        checksum = flac_md5(content) if (file.format, file.subtype) == ("FLAC", "PCM_16") else b""
         if (file.channels, file.samplerate, file.subtype) == (1, sample_rate, "PCM_16"):
-            chunks = [mixer.mix(block) for block in _blocks(file, "int16")]
+            chunks = [mixer.mix(block) for block in _blocks(file, "int16", checksum)]
         else:
-            mixed = (mixer.mix(block) for block in _blocks(file, "float32"))
+            mixed = (mixer.mix(block) for block in _blocks(file, "float32", checksum))
             chunks = list(_resample(mixed, file.samplerate, sample_rate))
-    mixer.check_end()
+        mixer.check_end()
+        if is_mp3 and mixer.frames < min_mp3_samples(content):
+            raise _FaultError("has a wrong length in its MP3 header")
     samples = np.concatenate(chunks)
     if not samples.any():
         raise _FaultError("is silent")
     return Sound(samples, mixer.clipped > _CLIPPED * mixer.samples)
 
 
-def _blocks(file: soundfile.SoundFile, dtype: str) -> Iterator[NDArray[Any]]:
-    """Yield blocks of (frames, channels) until the file ends, whatever length the header says."""
+def _blocks(file: soundfile.SoundFile, dtype: str, flac_checksum: bytes) -> Iterator[NDArray[Any]]:
+    """Yield blocks of (frames, channels) until the file ends, whatever length the header says.
+
+    Raises:
+        _FaultError: at the end, if there is a checksum and the samples do not have it.
+    """
+    if not flac_checksum:
+        yield from _stored_blocks(file, dtype)
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    for block in _stored_blocks(file, "int16"):
+        digest.update(block.astype("<i2", copy=False).data)
+        yield block if dtype == "int16" else block.astype(np.float32) / np.float32(32768)
+    if digest.digest() != flac_checksum:
+        raise _FaultError("is damaged")
+
+
+def _stored_blocks(file: soundfile.SoundFile, dtype: str) -> Iterator[NDArray[Any]]:
     while len(block := file.read(_BLOCK, dtype=dtype, always_2d=True)):
         yield block
 
@@ -136,8 +172,8 @@ class _Mixer:
         clipped: number of samples at full scale so far.
     """
 
-    def __init__(self, file: soundfile.SoundFile, longest_s: float) -> None:
-        self.announced_frames = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+    def __init__(self, file: soundfile.SoundFile, announced_frames: int, longest_s: float) -> None:
+        self.announced_frames = announced_frames
         self.max_frames = longest_s * file.samplerate
         self.full_scale = _FULL_SCALE.get(file.subtype, 32767 / 32768)
         self.frames = self.samples = self.clipped = 0
@@ -193,30 +229,16 @@ _LOGGED_SIZES = (
 )
 # Files that were written to a pipe announce a size near 2 ** 31 or 2 ** 32.
 _PIPE_SIZES = range(2**31 - 2**16, 2**32)
-# OGG, then AIFF and MP3.
-_LOGGED_TRUNCATION = re.compile(r"lacks an end-of-stream bit|not equal to frame count")
+# AIFF and MP3.
+_LOGGED_TRUNCATION = "not equal to frame count"
 
 
-def _is_truncated(path: Path, file: soundfile.SoundFile) -> bool:
-    """Whether the log of libsndfile says that the file is shorter than its header announces."""
+def _is_truncated(file: soundfile.SoundFile) -> bool:
+    """Whether the log of libsndfile says that file and header do not have the same length."""
     log = file.extra_info
     for pattern in _LOGGED_SIZES:
         if size := pattern.search(log):
             announced, found = int(size["announced"]), int(size["found"])
             if found < announced and announced not in _PIPE_SIZES:
                 return True
-    if "Junk after the last page" in log:
-        return _last_ogg_page_is_truncated(path)
-    return _LOGGED_TRUNCATION.search(log) is not None
-
-
-def _last_ogg_page_is_truncated(path: Path) -> bool:
-    """Whether an OGG file ends inside a page. The log is the same for a tag behind the last page."""
-    with path.open("rb") as file:
-        file.seek(-min(path.stat().st_size, 1 << 17), os.SEEK_END)
-        end = file.read()
-    page = end[end.rfind(b"OggS") :]
-    if len(page) < 27:  # the header, of which byte 26 counts the segments
-        return True
-    segments = page[26]
-    return len(page) < 27 + segments + sum(page[27 : 27 + segments])
+    return _LOGGED_TRUNCATION in log or has_stray_riff_data(log)
