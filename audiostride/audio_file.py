@@ -2,7 +2,7 @@
 
 The checks of `read_sound`, in this order; the first one that fails is the reason for the `BadSoundError`:
 
-1. The path is a regular file, and libsndfile recognises its header.
+1. The path is a regular file, libsndfile recognises its header, and its sample rate is plausible.
 2. libsndfile has not noticed that the file is shorter than its header says, and the pages of OGG are all
    there, with the right checksums.
 3. In each block: the file is not too long, and the mix has no NaN, infinite or huge values.
@@ -36,6 +36,9 @@ from audiostride.sound_containers import (
 
 # Frames per block, so that memory does not grow with the length, rate and channels of a file.
 _BLOCK = 1 << 18
+# Sample rates in Hz. Outside of them the header is damaged: telephones have 8,000, bat detectors 500,000. The
+# lowest also limits memory, because resampling to 16 kHz multiplies the samples.
+_RATES = range(1000, 1_000_001)
 # A file counts as clipped if more than this fraction of its samples is at full scale.
 _CLIPPED = 0.01
 # Full scale as float, for sample formats coarser than 16 bits.
@@ -118,6 +121,8 @@ def _read(path: Path, sample_rate: int, longest_s: float) -> Sound:
     with _ForwardSoundFile(os.fsencode(path)) as file, path.open("rb") as content:
         if file.format == "RAW":  # libsndfile found no header and trusted the suffix
             raise _FaultError("cannot be read as sound")
+        if file.samplerate not in _RATES:
+            raise _FaultError("has a sample rate below 1 kHz or above 1 MHz")
         if _is_truncated(file):
             raise _FaultError("ends too early")
         if file.format == "OGG" and (fault := ogg_fault(content)):

@@ -136,3 +136,14 @@ def test_chunks_behind_the_samples_of_wav_are_accepted(tmp_path: Path) -> None:
         content[4:8] = struct.pack("<I", 32036 + len(inside))
         file.write_bytes(bytes(content) + behind)
         assert len(read_sound(file).samples) == 16000
+
+
+@pytest.mark.parametrize("rate", [7, 999, 1_000_001, 2**31 - 1])
+def test_absurd_sample_rates_are_refused(rate: int, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.wav", rate, 100 / rate)
+    assert refusal(file) == "has a sample rate below 1 kHz or above 1 MHz"
+
+
+def test_lowest_and_highest_sample_rates_are_read(tmp_path: Path) -> None:
+    for rate in (1000, 1_000_000):
+        assert len(read_sound(write(tmp_path / "a.wav", rate, 0.5)).samples) == 8000
