@@ -34,7 +34,7 @@ from audiostride.sound_containers import (
     ogg_fault,
 )
 
-# Frames per block, so that memory does not grow with the length, rate and channels of a file.
+# Samples per block over all channels, so that memory does not grow with the length, rate and channels.
 _BLOCK = 1 << 18
 # Sample rates in Hz. Outside of them the header is damaged: telephones have 8,000, bat detectors 500,000. The
 # lowest also limits memory, because resampling to 16 kHz multiplies the samples.
@@ -164,7 +164,8 @@ def _blocks(file: soundfile.SoundFile, dtype: str, flac_checksum: bytes) -> Iter
 
 
 def _stored_blocks(file: soundfile.SoundFile, dtype: str) -> Iterator[NDArray[Any]]:
-    while len(block := file.read(_BLOCK, dtype=dtype, always_2d=True)):
+    frames = max(1, _BLOCK // file.channels)
+    while len(block := file.read(frames, dtype=dtype, always_2d=True)):
         yield block
 
 

@@ -1,6 +1,7 @@
 """Damage that libsndfile does not notice: checksums, lengths and sample rates of sound files."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,15 @@ def test_absurd_sample_rates_are_refused(rate: int, tmp_path: Path) -> None:
 def test_lowest_and_highest_sample_rates_are_read(tmp_path: Path) -> None:
     for rate in (1000, 1_000_000):
         assert len(read_sound(write(tmp_path / "a.wav", rate, 0.5)).samples) == 8000
+
+
+def test_memory_does_not_grow_with_the_number_of_channels(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.wav", seconds=20 / 16000, channels=1024)
+    assert file.stat().st_size < 50_000
+    tracemalloc.start()
+    try:
+        read_sound(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000
