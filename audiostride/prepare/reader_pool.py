@@ -177,8 +177,12 @@ class _Reader:
 def serve() -> None:
     """Answer one chunk after another until the parent closes its end. Runs in the process of a `_Reader`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles an interruption
+    # libsndfile prints to standard output, so the answers go to a copy of it.
+    answers = os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
     with suppress(EOFError, BrokenPipeError):
         while True:
             chunk = _read_chunk(*pickle.load(sys.stdin.buffer))
-            pickle.dump(chunk, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
-            sys.stdout.buffer.flush()
+            pickle.dump(chunk, answers, protocol=pickle.HIGHEST_PROTOCOL)
+            answers.flush()

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.noise_corpus import ALLOW_BAD, contents
+import soundfile
+from helpers.noise_corpus import ALLOW_BAD, contents, noise
 
 from audiostride.config.settings import PrepareSettings
 from audiostride.corpora.base import Corpus
@@ -25,6 +26,22 @@ def test_two_processes_write_the_same_bytes_as_one(
     (corpus.folder / "007.wav").write_bytes(b"")
     expected = contents(prepare(corpus, tmp_path / "expected", ALLOW_BAD).folder)
     assert contents(prepare(corpus, out, replace(ALLOW_BAD, workers=2)).folder) == expected
+
+
+def test_messages_of_the_sound_library_do_not_disturb_the_processes(
+    corpus: Corpus, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile prints to standard output for each damaged block of an SDS file."""
+    monkeypatch.setattr(reader_pool, "_CHUNK_FILES", 1)
+    files = [corpus.folder / f"{number:03}.wav" for number in range(6)]
+    for number, file in enumerate(files):
+        soundfile.write(file, noise(40000, number), 16000, format="SDS", subtype="PCM_16")
+        content = bytearray(file.read_bytes())
+        content[21::127] = bytes(len(content[21::127]))  # the first byte of each block
+        file.write_bytes(content)
+    expected = contents(prepare(corpus, tmp_path / "expected", ALLOW_BAD).folder)
+    assert contents(prepare(corpus, out, replace(ALLOW_BAD, workers=2)).folder) == expected
+    assert "crashes" not in expected["problems.csv"].decode()
 
 
 @pytest.fixture
