@@ -111,10 +111,15 @@ def _examples(folder: Path, part: str) -> dict[str, _Note]:
         raise wrong_folder_error(folder, "NSynth", f"{part}/examples.json is missing", remedy)
     try:
         notes = json.loads(read_text(path), object_hook=_shorten)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(notes, dict) or not all(isinstance(note, _Note) for note in notes.values()):
         raise UserError(f"{path} does not contain notes of NSynth: {remedy}")
+    try:  # JSON can hold half of a character
+        for name, note in notes.items():
+            f"{name} {note.instrument} {note.pitch} {note.instrument_family}".encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path} is damaged ({error.reason}): {remedy}") from error
     return notes
 
 

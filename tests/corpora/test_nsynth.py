@@ -89,6 +89,15 @@ def test_faulty_notes_are_listed_and_keep_the_known_label(notes: Path) -> None:
     [
         ('{"a": {', "examples.json is damaged .*: unpack nsynth-valid.jsonwav.tar.gz again"),
         ('{"a": 1}', "examples.json does not contain notes of NSynth: unpack"),
+        (
+            r'{"\ud800": {"instrument_family": 0}}',
+            "examples.json is damaged .surrogates not allowed.: unpack",
+        ),
+        (
+            r'{"a": {"instrument_family": 0, "instrument_str": "\udfff"}}',
+            "examples.json is damaged .surrogates not allowed.: unpack",
+        ),
+        ('{"a":' * 100_000, "examples.json is damaged .*: unpack"),
         ("[]", "examples.json does not contain notes of NSynth: unpack"),
     ],
 )
