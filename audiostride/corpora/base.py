@@ -170,9 +170,12 @@ def sound_files(folder: Path, suffixes: frozenset[str] = SOUND_SUFFIXES) -> Iter
 
     The paths are relative to `folder`. Hidden files and folders are skipped. A folder that several links lead
     to is entered once.
+
+    Raises:
+        UserError: if a folder cannot be read.
     """
     visited = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
         real_path = os.path.realpath(here)
         if real_path in visited:
             folders.clear()
@@ -183,6 +186,18 @@ def sound_files(folder: Path, suffixes: frozenset[str] = SOUND_SUFFIXES) -> Iter
         for name in sorted(names):
             if Path(name).suffix.lower() in suffixes and not name.startswith("."):
                 yield (relative / name).as_posix()
+
+
+def _raise_unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise UserError(
+            f"the folder {error.filename} cannot be read ({error.strerror}): make it readable, or remove it"
+        ) from error
+
+
+def printable(name: str) -> str:
+    """Return the name of a file or folder for use as a label, with bytes that are not UTF-8 as %XX."""
+    return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
 def files_without_row(files: Iterable[str], rows: set[str]) -> tuple[Problem, ...]:

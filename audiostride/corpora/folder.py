@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, sound_files
+from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, printable, sound_files
 from audiostride.corpora.user_data import SPLIT_NAMES, split_notes, with_splits
 from audiostride.errors import UserError
 
@@ -33,7 +33,7 @@ def read(folder: Path, group: str | None = None, task: str | None = None) -> Cor
             folders; or if a path has no group.
     """
     check_folder(folder, _REMEDY)
-    name = folder.resolve().name
+    name = printable(folder.resolve().name)
     task = task or name
     pattern = _compile(group)
     paths = [path for path in sound_files(folder) if not path.startswith("_")]
@@ -45,7 +45,9 @@ def read(folder: Path, group: str | None = None, task: str | None = None) -> Cor
         if len(parts) < 2:
             problems.append(Problem(path, "file outside the folders of the classes"))
         elif not parts[0].startswith("_"):
-            recordings.append(Recording(path, split, {task: parts[0]}, _group(path, parts, pattern)))
+            recordings.append(
+                Recording(path, split, {task: printable(parts[0])}, _group(path, parts, pattern))
+            )
     labels = sorted({recording.labels[task] for recording in recordings})
     if len(labels) < 2:
         found = f"only {labels[0]}" if labels else "none"

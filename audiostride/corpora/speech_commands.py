@@ -17,7 +17,9 @@ from audiostride.corpora.base import (
     Problem,
     Recording,
     check_folder,
+    printable,
     read_text,
+    sound_files,
     wrong_folder_error,
 )
 from audiostride.corpora.splits import by_name
@@ -58,7 +60,7 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     else:
         splits = by_name(list(word_of), PAPER_COUNTS)
     recordings = [
-        Recording(path, name, {TASK: word}, path.split("/")[1].split("_nohash_")[0])
+        Recording(path, name, {TASK: printable(word)}, path.split("/")[1].split("_nohash_")[0])
         for (path, word), name in zip(word_of.items(), splits, strict=True)
     ]
     problems = [
@@ -67,14 +69,20 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
         for path in paths
         if path not in word_of
     ]
-    labels = [word for word in words if files[word]]
+    # These recordings test.
+    problems += [
+        Problem(path, "file in both lists", "counts as test")
+        for path in sorted(set(lists["valid"]).intersection(lists["test"]))
+        if split == "official"
+    ]
+    labels = [printable(word) for word in words if files[word]]
     unknown = [word for word in labels if word not in WORDS]
     notes = (f"words that are not in Speech Commands: {', '.join(unknown)}",) if unknown else ()
     # These recordings are used. If all words are unknown, it is another dataset in the same layout.
     problems += [
-        Problem(path, "label outside the known set", word)
+        Problem(path, "label outside the known set", printable(word))
         for path, word in word_of.items()
-        if word in unknown and len(unknown) < len(labels)
+        if printable(word) in unknown and len(unknown) < len(labels)
     ]
     return Corpus("speech_commands", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
 
@@ -95,8 +103,7 @@ def _wrong_folder(folder: Path, reason: str) -> UserError:
 
 
 def _wav_files(folder: Path) -> list[str]:
-    names = (entry.name for entry in os.scandir(folder))
-    return sorted(name for name in names if name.lower().endswith(".wav") and not name.startswith("."))
+    return [name for name in sound_files(folder, frozenset({".wav"})) if "/" not in name]
 
 
 DATASET = Dataset(

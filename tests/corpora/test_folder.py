@@ -1,8 +1,10 @@
 """The reader of sound files in one folder per class."""
 
+import errno
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.trees import touch
@@ -142,8 +144,31 @@ def test_names_in_any_script_and_undecodable_names_are_read(tmp_path: Path) -> N
     names = ["Zaunkönig", "мышь", os.fsdecode(b"caf\xe9")]
     touch(tmp_path, [f"{name}/{name}{n}.wav" for name in names for n in range(3)])
     corpus = folder.read(tmp_path, task="animal")
-    assert corpus.tasks == {"animal": sorted(names)}
+    assert corpus.tasks == {"animal": ["Zaunkönig", "caf%E9", "мышь"]}
     assert all((tmp_path / r.path).is_file() for r in corpus.recordings)
+
+
+def test_undecodable_name_of_the_folder_becomes_a_printable_task(tmp_path: Path) -> None:
+    home = touch(tmp_path / os.fsdecode(b"caf\xe9"), [f"{c}/{n}.wav" for c in "ab" for n in range(3)])
+    corpus = folder.read(home)
+    assert (corpus.name, list(corpus.tasks)) == ("caf%E9", ["caf%E9"])
+
+
+def test_unreadable_folder_reports_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, [f"{c}/{n}.wav" for c in ("cat", "cow", "dog") for n in range(3)])
+    scandir = os.scandir
+
+    def refuse_dog(path: str) -> Any:  # tests may run as root, who may read everything
+        if Path(path).name == "dog":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_dog)
+    with pytest.raises(
+        UserError,
+        match=r"the folder .*dog cannot be read \(Permission denied\): make it readable, or",
+    ):
+        folder.read(tmp_path)
 
 
 def test_split_does_not_depend_on_the_parent_folder(tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_listed_words_without_a_file_are_problems(spoken: Path) -> None:
     assert len(corpus.recordings) == 5
 
 
+def test_word_in_both_lists_is_a_problem(spoken: Path) -> None:
+    write(spoken / "validation_list.txt", "yes/bb_nohash_0.wav\nyes/cc_nohash_0.wav\n")
+    corpus = speech_commands.read(spoken)
+    assert corpus.problems == (Problem("yes/cc_nohash_0.wav", "file in both lists", "counts as test"),)
+    assert {r.path: r.split for r in corpus.recordings}["yes/cc_nohash_0.wav"] == "test"
+    assert not speech_commands.read(spoken, "paper").problems
+
+
 def test_unknown_word_is_used_and_listed(spoken: Path) -> None:
     touch(spoken, ["oui/aa_nohash_0.WAV"])
     corpus = speech_commands.read(spoken)
