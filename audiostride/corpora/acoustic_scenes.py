@@ -53,7 +53,7 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     check_folder(folder, f"unpack TUT Urban Acoustic Scenes 2018 there ({TOP}.*.zip), or run with --download")
     if not (folder / "meta.csv").is_file() and (folder / TOP).is_dir():
         folder = folder / TOP
-    meta = _read_meta(folder)
+    meta, repeated = _read_meta(folder)
     files = [f"audio/{name}" for name in sound_files(folder / "audio", frozenset({".wav"}))]
     scenes = {scene for scene, _ in meta.values() if scene}
     # If all labels are unknown, it is another dataset in the same layout. A single unknown label is an error.
@@ -61,13 +61,14 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     labels = sorted(scenes) if is_other_dataset else SCENES
     notes = (f"other scenes than TUT 2018: {', '.join(labels)}",) if is_other_dataset else ()
     if split == "official":
-        split_of = _official_splits(folder)
+        split_of, in_both = _official_splits(folder)
+        repeated += in_both
     else:
         split_of = dict(zip(meta, by_name(list(meta), PAPER_COUNTS), strict=True))
     recordings, problems = _recordings(meta, split_of, labels, set(files))
     if not recordings:
         raise _wrong_folder(folder, "no recording of meta.csv and of the lists of fold 1 has a file in audio")
-    problems += files_without_row(files, set(meta))
+    problems += [*repeated, *files_without_row(files, set(meta))]
     return Corpus("acoustic_scenes", folder, split, {TASK: labels}, recordings, notes, tuple(problems))
 
 
@@ -93,8 +94,8 @@ def _recordings(
     return recordings, problems
 
 
-def _read_meta(folder: Path) -> dict[str, tuple[str, str]]:
-    """Return scene and location of each file."""
+def _read_meta(folder: Path) -> tuple[dict[str, tuple[str, str]], list[Problem]]:
+    """Return scene and location of each file, and a problem for each further row of a file."""
     if not (folder / "meta.csv").is_file():
         raise _wrong_folder(folder, "meta.csv is missing")
     reader = csv.DictReader(read_text(folder / "meta.csv").splitlines(), delimiter="\t", restval="")
@@ -102,20 +103,32 @@ def _read_meta(folder: Path) -> dict[str, tuple[str, str]]:
         raise _wrong_folder(
             folder, f"meta.csv does not have the columns {', '.join(_COLUMNS)}, separated by tabs"
         )
-    return {
-        row["filename"].strip(): (row["scene_label"].strip(), row["identifier"].strip()) for row in reader
-    }
+    scene_of: dict[str, tuple[str, str]] = {}
+    repeated = []
+    for row in reader:
+        name, scene = row["filename"].strip(), row["scene_label"].strip()
+        if name in scene_of:
+            repeated.append(Problem(name, "row of a file that another row names", scene))
+        else:
+            scene_of[name] = scene, row["identifier"].strip()
+    return scene_of, repeated
 
 
-def _official_splits(folder: Path) -> dict[str, str]:
+def _official_splits(folder: Path) -> tuple[dict[str, str], list[Problem]]:
+    """Return the split of each file in the lists, and a problem for each that is in both; it tests."""
     splits: dict[str, str] = {}
+    in_both: list[Problem] = []
     for split, name in LISTS.items():
         path = folder / "evaluation_setup" / name
         if not path.is_file():
             raise _wrong_folder(folder, f"evaluation_setup/{name} is missing")
         lines = (line.split("\t")[0].strip() for line in read_text(path).splitlines())
-        splits |= {line: split for line in lines if line}
-    return splits
+        listed = {line: split for line in lines if line}
+        in_both += [
+            Problem(path, "file in both lists", f"counts as {split}") for path in listed if path in splits
+        ]
+        splits |= listed
+    return splits, in_both
 
 
 def _wrong_folder(folder: Path, reason: str) -> UserError:

@@ -56,6 +56,21 @@ def test_faulty_scenes_are_listed(scenes: Path) -> None:
     ]
 
 
+def test_repeated_scenes_are_listed(scenes: Path) -> None:
+    with (scenes / "meta.csv").open("a", encoding="utf-8") as meta:
+        meta.write("\r\naudio/bus-oslo-1-0-a.wav\tpark\toslo-9\ta\r\n")
+    with (scenes / "evaluation_setup/fold1_evaluate.txt").open("a", encoding="utf-8") as evaluate:
+        evaluate.write("\naudio/park-oslo-1-0-a.wav\tpark\n")
+    corpus = acoustic_scenes.read(scenes)
+    first, _, third, _ = corpus.recordings
+    assert (first.labels["acoustic_scenes"], first.group) == ("bus", "oslo-1")
+    assert third.split == "test"
+    assert [(p.path, p.reason, p.detail) for p in corpus.problems] == [
+        ("audio/bus-oslo-1-0-a.wav", "row of a file that another row names", "park"),
+        ("audio/park-oslo-1-0-a.wav", "file in both lists", "counts as test"),
+    ]
+
+
 def test_scenes_of_another_dataset_are_its_labels(tmp_path: Path) -> None:
     write_scenes(tmp_path, ["fire-x-1-0-a", "rain-x-1-0-a", "fire-x-2-0-a"], "-2-")
     corpus = acoustic_scenes.read(tmp_path)
