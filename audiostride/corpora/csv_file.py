@@ -9,6 +9,8 @@ Paths are absolute or relative to the CSV file. Columns are separated by commas,
 import csv
 import io
 import math
+import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from audiostride.corpora.base import (
     Problem,
     Recording,
     files_without_row,
+    printable,
     read_text,
 )
 from audiostride.corpora.user_data import SPLIT_NAMES, split_notes, with_splits
@@ -28,6 +31,7 @@ from audiostride.errors import UserError
 # If the only column of labels has one of these names, the task is named after the file.
 _GENERIC_NAMES = frozenset({"label", "labels", "class", "category", "target"})
 
+_FileId = tuple[int, int] | str  # device and number of a file, or its path
 _Rows = dict[int, dict[str, str]]  # by line number in the file
 
 
@@ -67,22 +71,31 @@ def read(
     if not label_columns:
         raise UserError(f"{file} has no column of labels: it has {', '.join(columns)}")
     is_generic = len(label_columns) == 1 and label_columns[0].lower() in _GENERIC_NAMES
-    task_of = {column: file.stem if is_generic else column for column in label_columns}
+    task_of = {column: printable(file.stem) if is_generic else column for column in label_columns}
     recordings, problems = _recordings(file, rows, task_of, path, split, group)
     tasks = _tasks(file, recordings, list(task_of.values()))
     if split not in columns:
         recordings = with_splits(recordings, next(iter(tasks)))
     source = "given" if split in columns else "by group"
     notes = split_notes(recordings, tasks)
-    return Corpus(file.stem, file.parent, source, tasks, recordings, notes, tuple(problems))
+    return Corpus(printable(file.stem), file.parent, source, tasks, recordings, notes, tuple(problems))
 
 
 def _read_rows(file: Path, path: str) -> _Rows:
     text = read_text(file)
     rows: _Rows = {}
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text, path), restval="")
+        # In strict mode a quote that is never closed is an error; else it swallows the rest of the file.
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=_delimiter(text, path), restval="", strict=True
+        )
+        _check_header(file, [name.strip() for name in reader.fieldnames or ()])
         for row in reader:
+            if any(field.strip() for field in row.get(None, ())):
+                raise UserError(
+                    f"line {reader.line_num} of {file} has more fields than the header: put fields that hold "
+                    "the separator in quotes"
+                )
             stripped = {k.strip(): v.strip() for k, v in row.items() if k and k.strip()}
             if any(stripped.values()):
                 rows[reader.line_num] = stripped
@@ -91,6 +104,14 @@ def _read_rows(file: Path, path: str) -> _Rows:
     if not rows:
         raise UserError(f"{file} has no rows: write a header line, then one row per sound file")
     return rows
+
+
+def _check_header(file: Path, columns: list[str]) -> None:
+    repeated = [name for name, count in Counter(columns).items() if name and count > 1]
+    if repeated:
+        raise UserError(
+            f"{file} has more than one column {', '.join(repeated)}: give each column a name of its own"
+        )
 
 
 def _delimiter(text: str, path: str) -> str:
@@ -115,29 +136,33 @@ def _recordings(
     file: Path, rows: _Rows, task_of: dict[str, str], path: str, split: str, group: str
 ) -> tuple[list[Recording], list[Problem]]:
     """Return the recordings, with an empty split if there is no such column, and the problems."""
-    recordings: dict[str, Recording] = {}
+    recordings: dict[_FileId, Recording] = {}
     names: set[str] = set()
     folders: set[Path] = set()
     problems = []
     for line, row in rows.items():
-        name, exists = _locate(file.parent, row[path])
+        name, file_id = _locate(file.parent, row[path])
         labels = {task: row[column] for column, task in task_of.items() if row[column]}
+        if any(len(label.splitlines()) > 1 for label in labels.values()):
+            raise UserError(
+                f"the row that ends in line {line} of {file} has a label of several lines: close its quotes"
+            )
         fault = ""
         if not row[path]:
             name, fault = file.name, "row without a path"
-        elif name in recordings:
-            fault = "row of a file that another row names"
-        elif not exists:
+        elif file_id is None:
             fault = "row without its file"
+        elif file_id in recordings:
+            fault = "row of a file that another row names"
         elif not labels:
             fault = "row without a label"
-        if fault:
+        if fault or file_id is None:
             problems.append(Problem(name, fault, f"line {line}"))
         else:
             split_name = _split_name(file, line, row[split]) if split in row else ""
-            recordings[name] = Recording(name, split_name, labels, row.get(group, ""))
+            recordings[file_id] = Recording(name, split_name, labels, row.get(group, ""))
         names.add(name)
-        folders |= {Path(name).parent} if exists else set()
+        folders |= {Path(name).parent} if file_id else set()
     if not recordings:
         raise UserError(
             f"no row of {file} can be used, the first is a {problems[0].reason} ({problems[0].path}): give "
@@ -147,18 +172,30 @@ def _recordings(
     return list(recordings.values()), problems
 
 
-def _locate(folder: Path, written: str) -> tuple[str, bool]:
-    """Return the path of a file with forward slashes, and whether the file exists.
+def _locate(folder: Path, written: str) -> tuple[str, _FileId | None]:
+    """Return the path of a file with forward slashes, and what identifies the file, None if there is none.
 
     The path is relative if it is below `folder`. Backslashes count as slashes if that finds a file.
     """
     for text in (written, written.replace("\\", "/")):
-        path, absolute_folder = Path(text), folder.absolute()
-        path = path.relative_to(absolute_folder) if path.is_relative_to(absolute_folder) else path
+        path = Path(text)
         with suppress(OSError, ValueError):  # not a valid file name
             if (folder / path).is_file():
-                return path.as_posix(), True
-    return path.as_posix(), False
+                path = _below(folder, path)
+                status = (folder / path).stat()
+                # Some network disks do not number their files.
+                return path.as_posix(), (status.st_dev, status.st_ino) if status.st_ino else path.as_posix()
+    return _below(folder, path).as_posix(), None
+
+
+def _below(folder: Path, path: Path) -> Path:
+    """Return the path without "..", unless that leads elsewhere, and relative if it is below `folder`."""
+    if ".." in path.parts:
+        shorter = Path(os.path.normpath(path))
+        with suppress(OSError, ValueError):
+            path = shorter if (folder / shorter).samefile(folder / path) else path
+    absolute_folder = folder.absolute()
+    return path.relative_to(absolute_folder) if path.is_relative_to(absolute_folder) else path
 
 
 def _sounds_in(folder: Path, parts: set[Path]) -> Iterator[str]:

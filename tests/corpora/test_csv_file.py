@@ -1,5 +1,6 @@
 """The reader of sound files listed in a CSV file."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -134,9 +135,43 @@ def test_paths_may_be_absolute_or_of_windows_or_lead_upwards(tmp_path: Path) -> 
         "back\\slash.wav",
         "c.wav",
         "../far/a2.wav",
-        "../far/../y.wav",
+        "../y.wav",
     ]
     assert all((corpus.folder / r.path).is_file() for r in corpus.recordings)
+
+
+def test_file_named_in_several_ways_is_one_recording(tmp_path: Path) -> None:
+    touch(tmp_path, ["a/x.wav", "a/y.wav", "far/z.wav"])
+    (tmp_path / "b").symlink_to("far", target_is_directory=True)
+    (tmp_path / "link.wav").symlink_to("a/x.wav")
+    paths = ["a/../a/x.wav", "a//x.wav", str(tmp_path / "a/x.wav"), "link.wav", "b/z.wav", "far/z.wav"]
+    paths += ["a/y.wav", f"{tmp_path}/b/../a/y.wav"]
+    text = "path,pet,split\n" + "".join(f"{path},{n % 3},train\n" for n, path in enumerate(paths))
+    corpus = csv_file.read(write_csv(tmp_path / "pets.csv", text))
+    assert [(r.path, r.labels["pet"]) for r in corpus.recordings] == [
+        ("a/x.wav", "0"),
+        ("b/z.wav", "1"),
+        ("a/y.wav", "0"),
+    ]
+    assert [(p.reason, p.detail) for p in corpus.problems if p.detail] == [
+        ("row of a file that another row names", f"line {line}") for line in (3, 4, 5, 7, 9)
+    ]
+
+
+def test_two_dots_behind_a_link_keep_their_meaning(tmp_path: Path) -> None:
+    touch(tmp_path, ["far/in/x.wav", "far/y.wav", "home/y.wav"])
+    (tmp_path / "home/in").symlink_to(tmp_path / "far/in", target_is_directory=True)
+    text = "path,pet,split\nin/../y.wav,dog,train\ny.wav,cat,test\n"
+    corpus = csv_file.read(write_csv(tmp_path / "home/pets.csv", text))
+    assert [r.path for r in corpus.recordings] == ["in/../y.wav", "y.wav"]
+
+
+def test_undecodable_name_of_the_file_becomes_a_printable_task(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    corpus = csv_file.read(
+        write_csv(file, "path,label,split\na.wav,1,train\nb.wav,2,test\n", ["a.wav", "b.wav"])
+    )
+    assert (corpus.name, list(corpus.tasks)) == ("caf%E9", ["caf%E9"])
 
 
 def test_files_outside_the_folders_of_the_rows_are_no_problems(tmp_path: Path) -> None:
@@ -205,6 +240,27 @@ def test_split_depends_neither_on_the_order_of_rows_nor_on_the_folder(tmp_path: 
         ("path,pet\nx.wav,dog\n", {}, "can be used, the first is a row without its file .x.wav.: give every"),
         ("path,pet\na.wav,\n", {}, "can be used, the first is a row without a label .a.wav.: give every row"),
         ("path,pet\na.wav,dog\nb.wav,cat\n", {}, r"^too few groups of recordings \(2\) for training"),
+        (
+            "path,pet, pet\na.wav,dog,cat\nb.wav,cat,dog\n",
+            {},
+            "pets.csv has more than one column pet: give each column a name of its own",
+        ),
+        ("path,path,pet\na.wav,b.wav,cat\n", {}, "has more than one column path: give"),
+        (
+            "path,pet\na.wav,big, dog\nb.wav,cat\n",
+            {},
+            "line 2 of .* has more fields than the header: put fiel",
+        ),
+        (
+            'path,pet\na.wav,"dog\nb.wav,cat\n',
+            {},
+            "pets.csv is not a CSV file .unexpected end of data.: save",
+        ),
+        (
+            'path,pet\na.wav,"dog\nb.wav,cat"\nc.wav,cow\n',
+            {},
+            "row that ends in line 3 of .* has a label of several lines: close its quotes",
+        ),
         (f'path,pet\n"{"x" * 140000}",dog\n', {}, "is not a CSV file .field larger .*: save it as CSV"),
     ],
 )
