@@ -1,15 +1,18 @@
 """The model that is trained, saved, loaded and used: frontend, trunk and one linear head per task."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
 
+from audiostride.config import recipe as recipes
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
@@ -105,36 +108,93 @@ def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Class
         checkpoint: "best" or "last", if the first argument is a run folder.
 
     Raises:
-        UserError: if there is no checkpoint, or if the file is not a checkpoint of audiostride.
+        UserError: if there is no checkpoint, or if the file is damaged or not a checkpoint of audiostride.
     """
     path = checkpoint_path(Path(run_or_file), checkpoint)
-    saved = read_checkpoint(path)
+    return restore(read_checkpoint(path), path)
+
+
+def restore(saved: Mapping[str, Any], path: Path) -> Classifier:
+    """Return the classifier in a checkpoint, in evaluation mode, on the CPU.
+
+    Args:
+        saved: the content of the checkpoint, see `read_checkpoint`.
+        path: its file, for messages.
+
+    Raises:
+        UserError: if its weights do not fit its settings.
+    """
     weights = {
         name.removeprefix(_PREFIX): value
         for name, value in saved["state_dict"].items()
         if name.startswith(_PREFIX)
     }
     try:
+        labels = {
+            str(task): [str(label) for label in labels]
+            for task, labels in saved["classifier"]["labels"].items()
+        }
+        settings = recipes.build({"model": saved["classifier"]["settings"]}).model
+        _check_sizes(settings, weights)
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced at once
-            classifier = Classifier(
-                saved["classifier"]["labels"], ModelSettings(**saved["classifier"]["settings"])
-            )
+            classifier = Classifier(labels, settings)
         classifier.load_state_dict(weights)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} was written by another version of audiostride: train again") from error
     return classifier.eval()
+
+
+def _check_sizes(settings: ModelSettings, weights: Mapping[str, Tensor]) -> None:
+    """Raise an error if the weights are not those of a trunk, before memory is allocated for it."""
+    with torch.device("meta"):
+        trunk = build_trunk(settings).state_dict()
+    if any(weights[f"trunk.{name}"].shape != value.shape for name, value in trunk.items()):
+        raise ValueError("the weights do not fit the settings")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a whole checkpoint file, on the CPU.
 
+    torch does not compare the checksums that it writes for every tensor, so this function does.
+
     Raises:
         UserError: if the file is damaged or is not a checkpoint of audiostride.
     """
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved.keys() >= {"classifier", "state_dict"}:
-            return saved
-    except (AttributeError, EOFError, LookupError, TypeError, ValueError, RuntimeError, UnpicklingError):
-        pass
-    raise UserError(f"{path} is not a checkpoint of audiostride, or a damaged one")
+        with ZipFile(path) as archive:
+            intact = archive.testzip() is None
+        saved = torch.load(path, map_location="cpu", weights_only=True) if intact else None
+    except OSError as error:
+        if error.filename:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        saved = None
+    except Exception:  # a damaged file can raise almost any error
+        saved = None
+    if saved is None or not _is_checkpoint(saved):
+        raise UserError(f"{path} is not a checkpoint of audiostride, or a damaged one")
+    return saved
+
+
+def _is_checkpoint(saved: Any) -> bool:
+    match saved:
+        case {"classifier": {"labels": dict(labels), "settings": dict()}, "state_dict": dict(weights)}:
+            lists = all(isinstance(names, list) for names in labels.values())
+            names = [*labels, *weights, *(chain(*labels.values()) if lists else [None])]
+            tensors = all(isinstance(value, Tensor) for value in weights.values())
+            step = isinstance(saved.get("global_step", 0), int)
+            return step and tensors and all(isinstance(name, str) for name in names)
+    return False
+
+
+def checksum(path: Path) -> str:
+    """Return a checksum of a checkpoint file, made of those that it holds, without reading the whole file.
+
+    Raises:
+        UserError: if the file is not a checkpoint.
+    """
+    try:
+        with ZipFile(path) as archive:
+            parts = [(Path(entry.filename).name, entry.file_size, entry.CRC) for entry in archive.infolist()]
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UserError(f"{path} is not a checkpoint of audiostride, or a damaged one") from error
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
