@@ -88,7 +88,7 @@ def spectrograms(classifier: Classifier, waveform: Tensor, frames: int = 100) ->
     its end and its beginning is smoothed too.
 
     Args:
-        classifier: a classifier with spectral pooling or DiffStride, in evaluation mode.
+        classifier: a classifier with spectral pooling or DiffStride.
         waveform: (samples,), floating point in [−1, 1] or int16.
         frames: length of the network's windows.
 
@@ -97,16 +97,19 @@ def spectrograms(classifier: Classifier, waveform: Tensor, frames: int = 100) ->
         for every hop of the sound, also for the last, incomplete one.
     """
     frontend, normalise, trunk = classifier.frontend, classifier.normalise, classifier.trunk
+    assert normalise.running_mean is not None
+    assert normalise.running_var is not None
+    # In float32 as the frontend's result, also if the network is trained in another type.
+    mean = normalise.running_mean.float()
+    deviation = (normalise.running_var.float() + normalise.eps).sqrt()
     samples = len(waveform)
     before = frontend(functional.pad(waveform, (0, -samples % (frames * frontend.hop))))
-    windows = normalise(before.unflatten(0, (-1, frames)).mT).mT
+    windows = ((before - mean) / deviation).unflatten(0, (-1, frames))
     filtered = windows
     for axis, stride in zip((1, 2), trunk.strides[0].tolist(), strict=True):
         spectrum = torch.fft.rfft(filtered, dim=axis).movedim(axis, -1)
         spectrum *= gains(filtered.shape[axis], stride, trunk.window).to(filtered)
         filtered = torch.fft.irfft(spectrum.movedim(-1, axis), filtered.shape[axis], dim=axis)
-    assert normalise.running_var is not None
-    deviation = (normalise.running_var + normalise.eps).sqrt()
     after = before + ((filtered - windows) * deviation).flatten(0, 1)
     hops = -(-samples // frontend.hop)
     return before[:hops], after[:hops]

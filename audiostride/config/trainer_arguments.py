@@ -12,7 +12,7 @@ from audiostride.config.ranges import AtLeast, Between, fits
 _Count = Annotated[int, AtLeast(0)]
 _PositiveCount = Annotated[int, AtLeast(1)]
 _CountOrFraction = Annotated[int, AtLeast(0)] | Annotated[float, Between(0, 1)] | None
-_Epochs = Annotated[int, AtLeast(-1)] | None
+_Epochs = Annotated[int, AtLeast(1)] | Literal[-1] | None
 
 # The types of the arguments that can be set.
 ARGUMENTS: dict[str, Any] = {
@@ -35,13 +35,9 @@ ARGUMENTS: dict[str, Any] = {
     "min_epochs": _Count | None,
     "min_steps": _Count | None,
     "max_time": str | None,
-    "limit_train_batches": _CountOrFraction,
     "limit_val_batches": _CountOrFraction,
-    "limit_test_batches": _CountOrFraction,
-    "limit_predict_batches": _CountOrFraction,
     "log_every_n_steps": _PositiveCount,
     "enable_progress_bar": bool | None,
-    "enable_model_summary": bool | None,
     "accumulate_grad_batches": _PositiveCount,
     "gradient_clip_val": Annotated[float, AtLeast(0)] | None,
     "gradient_clip_algorithm": Literal["norm", "value"] | None,
@@ -63,6 +59,10 @@ REFUSED = {
     "check_val_every_n_epoch": "set training.validate_every instead",
     "default_root_dir": "set --out instead",
     "overfit_batches": "train on a small corpus instead",
+    "limit_train_batches": "set training.steps or training.validate_every instead",
+    "limit_test_batches": "training does not test",
+    "limit_predict_batches": "training does not predict",
+    "enable_model_summary": "call audiostride summary instead",
     "model_registry": "a run keeps its checkpoints in its folder",
     "barebones": "a run needs its log and its checkpoints",
     "logger": _A_RUN_SETS_IT,

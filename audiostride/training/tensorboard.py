@@ -144,13 +144,8 @@ def _low_pass_figure(classifier: Classifier, trainer: Trainer) -> Figure:
     frames = _frames(trainer)
     split = "valid" if len(data.select("valid").recordings) else "train"
     waveform = EvaluationWindows(data.select(split), 1, data.window)[0]["waveform"][0]
-    training = classifier.training
-    classifier.eval()  # in training mode the batch norm would update its statistics
-    try:
-        device = next(classifier.parameters()).device
-        before, after = spectrograms(classifier, waveform.to(device), frames)
-    finally:
-        classifier.train(training)
+    device = next(classifier.parameters()).device
+    before, after = spectrograms(classifier, waveform.to(device), frames)
     return draw_low_pass(classifier, before.cpu(), after.cpu(), frames).figure
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.config.settings import Recipe
@@ -19,6 +20,9 @@ from audiostride.training.callbacks import MetricsLog, Progress, StopWhenDiverge
 from audiostride.training.checkpoints import KeepCheckpoint, SafeCheckpointIO
 from audiostride.training.devices import SyncBatchNorms
 from audiostride.training.tensorboard import EventLogger, FigureLog, StrideLog
+
+# A run's profile is written to its folder. Lightning would print it as a log message.
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
@@ -35,7 +39,7 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
     # --trainer.accelerator cpu on a machine with a GPU also selects float32.
     cuda = torch.cuda.is_available() and recipe.trainer.get("accelerator", "cuda") in ("cuda", "gpu", "auto")
     synchronise = recipe.trainer.get("sync_batchnorm", True)
-    defaults = {
+    defaults: dict[str, Any] = {
         "accelerator": "cuda" if cuda else "cpu",
         "precision": "bf16-mixed" if cuda else "32-true",
         "max_steps": recipe.training.steps,
@@ -49,7 +53,10 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         "use_distributed_sampler": False,
         "plugins": [SafeCheckpointIO(), *([SyncBatchNorms()] if synchronise else [])],
     }
-    return defaults | recipe.trainer
+    options = defaults | recipe.trainer
+    if options.get("profiler"):
+        options["profiler"] = _PROFILERS[options["profiler"]](dirpath=run, filename="profile")
+    return options
 
 
 def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Callback) -> Trainer:
