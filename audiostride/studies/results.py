@@ -10,16 +10,15 @@ import torch
 from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import group_means
+from audiostride.analysis.intervals import compare
 from audiostride.analysis.summary import summary
-from audiostride.config.run_folder import TEST, checkpoint_path
 from audiostride.errors import UserError
-from audiostride.files import replace_when_complete
 from audiostride.models.classifier import load
+from audiostride.studies.kept_tests import Results, results_of
 from audiostride.studies.plan import Run, Study, Table
 from audiostride.studies.train_all import readable
-from audiostride.tables import Format, Spread, render
+from audiostride.tables import Format, Interval, Spread, render
 from audiostride.timing import in_turns, inference, training_step
-from audiostride.training.evaluate import evaluate
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ Groups = Sequence[tuple[dict[str, str], list[Run]]]
 def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, Rows]:
     """Return the rows of each of a study's tables by title, over the runs that are done.
 
-    Runs that are tested for the first time keep their accuracies in their folders. Runs that are left out are
+    Runs that are tested for the first time keep their results in their folders. Runs that are left out are
     reported by warnings.
 
     Args:
@@ -45,13 +44,13 @@ def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, 
     """
     done = _finished(runs)
     needs_tests = any(table.show == "accuracy" for table in study.tables)
-    tests = {run.name: rows for run in done if (rows := _test_rows(run))} if needs_tests else {}
-    tested = [run for run in done if run.name in tests]
-    times = _times(tested) if timed else {}
+    tests = _tests(done) if needs_tests else {}
+    with_tests = [run for run in done if run.name in tests]
+    times = _times(with_tests) if timed else {}
     result = {}
     for table in study.tables:
         if table.show == "accuracy":
-            rows = _accuracy_rows(_groups(study, table, tested), tests, times)
+            rows = _accuracy_rows(_groups(study, table, with_tests), tests, times)
         else:
             rows = _stride_rows(_groups(study, table, done), table)
         if rows:
@@ -93,30 +92,15 @@ def _finished(runs: Sequence[Run]) -> list[Run]:
     return finished
 
 
-def _test_rows(run: Run) -> Rows:
-    """Return the accuracy of a run per task, from test.json if possible; if the test fails, warn."""
-    try:
-        rows = _read_test(run)
-        if rows is None:
-            logger.info(f"testing {run.name}")
-            rows = evaluate(run.folder)
-            with replace_when_complete(run.folder / TEST) as new:
-                new.write_text(json.dumps(rows, indent=2), encoding="utf-8")
-    except UserError as error:
-        logger.warning(f"{error}; left out")
-        return []
-    return rows
-
-
-def _read_test(run: Run) -> Rows | None:
-    """Return what test.json holds, or None if it is missing, damaged, or older than the checkpoint."""
-    best, file = checkpoint_path(run.folder), run.folder / TEST
-    if not file.is_file() or file.stat().st_mtime_ns < best.stat().st_mtime_ns:
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
+def _tests(runs: Sequence[Run]) -> dict[str, Results]:
+    """Return the test results of runs by name, and warn about those that cannot be tested."""
+    tests = {}
+    for run in runs:
+        try:
+            tests[run.name] = results_of(run.folder)
+        except UserError as error:
+            logger.warning(f"{error}; left out")
+    return tests
 
 
 def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
@@ -148,8 +132,11 @@ def _column_names(axes: Sequence[str]) -> list[str]:
     return [name if short.count(name) == 1 else axis for name, axis in zip(short, axes, strict=True)]
 
 
-def _accuracy_rows(groups: Groups, tests: dict[str, Rows], times: dict[str, dict[str, float]]) -> Rows:
-    """Return one row per group and task: accuracy, million multiply-accumulates for one window, and times."""
+def _accuracy_rows(groups: Groups, tests: dict[str, Results], times: dict[str, dict[str, float]]) -> Rows:
+    """Return one row per group and task: accuracy, million multiply-accumulates for one window, and times.
+
+    If there are several groups, each row also has its accuracy minus that of the first group.
+    """
     result = []
     for values, runs in groups:
         macs = {run.name: _mega_macs(run) for run in runs}
@@ -160,19 +147,33 @@ def _accuracy_rows(groups: Groups, tests: dict[str, Rows], times: dict[str, dict
                 "task": task,
                 "runs": len(accuracies),
                 "accuracy_percent": Spread.of(accuracies.values()),
-                "mega_macs": Spread.of(macs[name] for name in accuracies),
             }
+            if len(groups) > 1:
+                columns["difference_percent"] = _difference(task, runs, groups[0][1], tests)
+            columns["mega_macs"] = Spread.of(macs[name] for name in accuracies)
             result.append(_join(values, columns | timing))
     return result
 
 
-def _accuracies(runs: Sequence[Run], tests: dict[str, Rows]) -> dict[str, dict[str, float]]:
+def _accuracies(runs: Sequence[Run], tests: dict[str, Results]) -> dict[str, dict[str, float]]:
     """Return accuracies in percent by task and name of the run."""
     accuracies: dict[str, dict[str, float]] = {}
     for run in runs:
-        for row in tests[run.name]:
+        for row in tests[run.name].rows:
             accuracies.setdefault(row["task"], {})[run.name] = row["accuracy_percent"]
     return accuracies
+
+
+def _difference(
+    task: str, runs: Sequence[Run], first: Sequence[Run], tests: dict[str, Results]
+) -> Interval | None:
+    """Return the accuracy of runs minus that of the first group, in percent; None for that group itself."""
+    sides = [
+        [predicted[task] for run in side if task in (predicted := tests[run.name].predicted)]
+        for side in (runs, first)
+    ]
+    difference = compare(*sides) if runs is not first and all(sides) else None
+    return difference and difference.percent()
 
 
 def _mega_macs(run: Run) -> float:

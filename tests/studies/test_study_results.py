@@ -1,10 +1,12 @@
 """Tables and figure of a study: tested runs, averages, notes on what is missing."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +15,39 @@ from helpers.studies import NAMES, STUDY, study_tables
 
 from audiostride import load
 from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.intervals import difference_interval
 from audiostride.analysis.summary import summary
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
+from audiostride.corpora import speech_commands
+from audiostride.data.store import open_store
 from audiostride.errors import UserError
+from audiostride.prepare.prepare import prepare
 from audiostride.studies import study_file
 from audiostride.studies.figure import accuracy_against_cost, draw
+from audiostride.studies.kept_tests import results_of
 from audiostride.studies.results import show
 from audiostride.tables import Spread
 from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import train
 
 
-def write_test_results(runs: Path, accuracies: dict[str, dict[str, float]]) -> None:
+def write_test_results(
+    runs: Path,
+    accuracies: dict[str, dict[str, float]],
+    predicted: dict[str, dict[str, dict[str, list[int]]]] | None = None,
+) -> None:
     """Write test.json of each run, from accuracies by run and task, instead of testing."""
     for name, by_task in accuracies.items():
-        rows = [{"task": task, "accuracy_percent": accuracy} for task, accuracy in by_task.items()]
-        (runs / name / "test.json").write_text(json.dumps(rows))
+        corpora = [open_store(Path(folder)) for folder in recipes.read_config(runs / name).data.corpora]
+        content = {
+            "rows": [{"task": task, "accuracy_percent": accuracy} for task, accuracy in by_task.items()],
+            "predicted": (predicted or {}).get(name, {}),
+            "checkpoint": hashlib.sha256((runs / name / "checkpoints/best.ckpt").read_bytes()).hexdigest(),
+            "corpora": [corpus.identity for corpus in corpora],
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        (runs / name / "test.json").write_text(json.dumps(content | {"digest": digest}))
 
 
 def test_accuracy_is_the_mean_over_seeds_with_a_row_per_task(runs: Path) -> None:
@@ -90,17 +108,83 @@ def test_runs_are_tested_once_and_again_after_they_change(
     first = capsys.readouterr().out
     for name in NAMES[:2]:
         (row,) = evaluate(runs / name)
-        (kept,) = json.loads((runs / name / "test.json").read_text())
+        (kept,) = json.loads((runs / name / "test.json").read_text())["rows"]
         assert kept == row | {"run": f"runs/s/{name}"}
     write_test_results(runs, {"strided-0": {"speech_commands": -100.0}})
     assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
     assert capsys.readouterr().out != first
-    os.utime(runs / "strided-0" / "test.json", (0, 0))  # older than its checkpoint
+    (runs / "strided-0" / "test.json").unlink()
     (runs / "strided-1" / "test.json").write_text("cut")
     assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
     out, err = capsys.readouterr()
     assert out == first
     assert err.splitlines() == ["testing strided-0", "testing strided-1"]
+    os.truncate(runs / "strided-1" / "test.json", 100)
+    shutil.copy(runs / "strided-1/checkpoints/best.ckpt", runs / "strided-0/checkpoints/best.ckpt")
+    assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["testing strided-0", "testing strided-1"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"rows": []}', '[{"task": "a"}]', '{"rows": [1]}'])
+def test_damaged_results_are_replaced(content: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / NAMES[0] / "test.json").write_text(content)
+    first = study_tables(runs)
+    assert "testing strided-0" in capsys.readouterr().err.splitlines()
+    assert study_tables(runs) == first
+    assert capsys.readouterr().err == ""
+
+
+def test_changed_digit_in_the_results_is_noticed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, file = study_tables(runs), runs / NAMES[0] / "test.json"
+    for digit in "0123456789":
+        file.write_text(file.read_text().replace('"accuracy_percent": ', f'"accuracy_percent": {digit}', 1))
+        assert study_tables(runs) == first
+        assert "testing strided-0" in capsys.readouterr().err
+
+
+def test_results_do_not_outlive_a_corpus_that_is_prepared_anew(
+    runs: Path, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in NAMES:
+        config = runs / name / "config.yaml"
+        (folder,) = recipes.read_config(runs / name).data.corpora
+        config.write_text(config.read_text().replace(folder, str(tmp_path / "prepared")))
+    shutil.copytree(folder, tmp_path / "prepared")
+    kept = [results_of(runs / name).rows for name in NAMES]
+    shutil.rmtree(tmp_path / "prepared")
+    assert [results_of(runs / name).rows for name in NAMES] == kept  # nothing contradicts them
+    prepare(speech_commands.read(words, "paper"), tmp_path / "prepared")
+    capsys.readouterr()
+    with suppress(UserError):
+        results_of(runs / NAMES[0])
+    assert "testing strided-0" in capsys.readouterr().err
+
+
+def test_difference_is_paired_over_recordings_and_seeds(runs: Path) -> None:
+    """Compare with the interval of the same outcomes by numpy; the groups are speakers of two recordings."""
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(3, size=80), np.arange(80) // 2
+    right = rng.random((4, 80)) < [[0.6], [0.65], [0.9], [0.85]]
+    predictions = np.where(right, labels, (labels + 1) % 3)
+    predicted = {
+        name: {"a": {"labels": labels.tolist(), "predictions": row.tolist(), "groups": groups.tolist()}}
+        for name, row in zip(NAMES, predictions, strict=True)
+    }
+    accuracies = {name: {"a": 100 * row.mean()} for name, row in zip(NAMES, right, strict=True)}
+    write_test_results(runs, accuracies, predicted)
+    first, second = json.loads(show(study_tables(runs), "json"))["Accuracy"]
+    assert first["difference_percent"] is None
+    expected = difference_interval(right[2:], right[:2], groups).percent()
+    found = [second[f"difference_percent{part}"] for part in ("", "_low", "_high")]
+    assert found == pytest.approx(expected)
+    assert f"{expected.value:.1f} ({expected.low:.1f} to " in show(study_tables(runs), "table")
+
+
+def test_runs_on_different_recordings_have_no_difference(runs: Path) -> None:
+    ones = {"predictions": [1, 1], "groups": [1, 2]}
+    predicted = {name: {"a": ones | {"labels": [1, int(name[-1])]}} for name in NAMES}
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES}, predicted)
+    assert [row["difference_percent"] for row in study_tables(runs)["Accuracy"]] == [None, None]
 
 
 def test_missing_unfinished_and_broken_runs_are_noted_and_the_others_shown(
