@@ -1,7 +1,9 @@
 """Shared fixtures: small prepared corpora of plain sounds, and the recorded corpora if they are available."""
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,14 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def unvalidated(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("unvalidated")
     return prepare(write_sounds(folder / "source", valid=False), folder / "prepared")
+
+
+@pytest.fixture
+def default_sigint() -> Iterator[None]:
+    """Let Ctrl-C work again after the test: Lightning ignores it after an interruption."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def _time_training(recipe: Recipe, run: Path) -> tuple[float, float]:
     with quiet_lightning():
         logger = _ProfiledEvents(recipe, run, profiler)
         options = trainer_options(recipe, run) | {"profiler": profiler, "logger": logger}
-        make_trainer(options, run, validates=False).fit(module, data)
+        make_trainer(options, run).fit(module, data)
     starts = profiler.step_starts[_WARM_UP:]
     steps = [1000 * (after - before) for before, after in pairwise(starts)]
     return median(steps), 1000 * profiler.logging_seconds / len(starts)

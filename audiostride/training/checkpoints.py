@@ -1,14 +1,20 @@
 """Checkpoints of a run: the rule which one is best, and how they are written and found again."""
 
+import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from audiostride.config.run_folder import CHECKPOINTS
+from audiostride.config.run_folder import CHECKPOINTS, last_checkpoint
+from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
+from audiostride.models.classifier import read_checkpoint
 
 # Name of the metric that holds `checkpoint_rank`.
 CHECKPOINT_RANK = "valid/checkpoint_rank"
@@ -18,49 +24,80 @@ def checkpoint_rank(accuracy: Tensor, ramp_is_final: bool) -> Tensor:
     """Return the rank of a checkpoint; the one with the highest rank is the best, the first one in a tie.
 
     Checkpoints rank by their accuracy in validation. One that was saved before the ramp reached its final
-    width (see `training.smoothness_from`) counts only if there is no other: its rank is 1 lower, and so it
-    is not above any with the final ramp.
+    width (see `training.smoothness_from`) counts only if there is no other: its rank is below any with the
+    final ramp.
 
     Args:
         accuracy: mean over tasks of the accuracy in validation, in [0, 1].
         ramp_is_final: whether the ramp has its final width.
+
+    Returns:
+        The rank: in [0, 1] with the final ramp, else in [−2, −1].
     """
-    return accuracy if ramp_is_final else accuracy - 1
+    return accuracy if ramp_is_final else accuracy - 2
 
 
-class KeepCheckpoint(ModelCheckpoint):
-    """Keeps the last checkpoint of a run, or the best by `checkpoint_rank`.
+class KeepCheckpoints(Checkpoint):
+    """Keeps the last checkpoint of a run, and a copy of the best by `checkpoint_rank`.
 
-    It saves at the end of Lightning's epoch, after the validation, so that a run resumes cleanly. A resumed
-    run knows its best checkpoint even if the run folder has moved.
+    It saves at the end of Lightning's epoch, after the validation, so that a run resumes cleanly. Without
+    validation the last checkpoint is the best.
+
+    Every checkpoint holds its own rank, so the two files say by themselves which is better: if a kill or a
+    full disk comes between writing the last checkpoint and copying it, a resumed run copies it first.
+    Lightning's ModelCheckpoint would need one instance for each file, and would then forget the newest best.
 
     Args:
         run: the run folder.
-        name: name of the file without its suffix, "last" or "best".
-        ranked: keep the checkpoint with the highest rank. Otherwise each one replaces the one before.
     """
 
-    def __init__(self, run: Path, name: str, ranked: bool = False) -> None:
-        super().__init__(
-            run / CHECKPOINTS,
-            name,
-            monitor=CHECKPOINT_RANK if ranked else None,
-            mode="max",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+    def __init__(self, run: Path) -> None:
+        self.last, self.best = last_checkpoint(run), run / CHECKPOINTS / "best.ckpt"
+        self.rank, self.best_rank = float("-inf"), float("-inf")
+        self.saved_step = 0
 
-    @property
-    def state_key(self) -> str:
-        """Key of this callback's state in a checkpoint. Lightning's key would be the same for two of them."""
-        return f"KeepCheckpoint {self.filename}"
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["rank"] = self.rank
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        folder = Path(str(self.dirpath))
-        paths = {name: path for name, path in state_dict.items() if name.endswith("_path") and path}
-        moved = {name: str(folder / Path(path).name) for name, path in paths.items()}
-        models = {str(folder / Path(path).name): rank for path, rank in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved | {"dirpath": str(folder), "best_k_models": models})
+    def on_load_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.saved_step = checkpoint["global_step"]
+        if trainer.is_global_zero:
+            if self.best.exists():
+                self.best_rank = read_rank(self.best)
+            self._keep_if_best(checkpoint["rank"])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, but only once for each step: Lightning ends the epoch of a resumed run a second time."""
+        if trainer.global_step == self.saved_step:
+            return
+        self.saved_step = trainer.global_step
+        self.rank = float(trainer.callback_metrics.get(CHECKPOINT_RANK, trainer.global_step))
+        trainer.save_checkpoint(self.last)
+        if trainer.is_global_zero:
+            self._keep_if_best(self.rank)
+
+    def _keep_if_best(self, rank: float) -> None:
+        """Copy the last checkpoint, which has this rank, if it is better than the best one so far."""
+        if rank > self.best_rank:
+            with replace_when_complete(self.best) as new:
+                shutil.copyfile(self.last, new)
+            self.best_rank = rank
+
+
+def read_rank(path: Path) -> float:
+    """Read the rank that a checkpoint file holds.
+
+    Raises:
+        UserError: if the file is damaged, or was written by a version that kept no ranks.
+    """
+    checkpoint = read_checkpoint(path)
+    if "rank" not in checkpoint:
+        raise UserError(f"{path} was written by another version of audiostride: train again")
+    return checkpoint["rank"]
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -70,5 +107,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = BytesIO()  # writing to a file itself, torch hides the error of a full disk
+        torch.save(checkpoint, buffer)
         with replace_when_complete(Path(path)) as new:
-            super().save_checkpoint(checkpoint, new, storage_options)
+            new.write_bytes(buffer.getbuffer())

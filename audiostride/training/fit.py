@@ -22,6 +22,7 @@ from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.training.callbacks import divergence_error
+from audiostride.training.checkpoints import read_rank
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.trainer import (
     check_batch_size,
@@ -61,8 +62,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
     checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
     if not resume and last_checkpoint(run).exists():
         raise UserError(f"{run} already holds a run: resume it with --resume, or choose another --out")
-    validates = _check_selections(data) and recipe.trainer.get("limit_val_batches", 1.0) != 0
-    if not validates:
+    if not _check_selections(data):
         options = {"limit_val_batches": 0} | options
     seed_everything(recipe.training.seed, verbose=False)
     classifier = Classifier(data.labels, recipe.model)
@@ -72,7 +72,7 @@ def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
         classifier.trunk.compile(dynamic=False)
     module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
     with quiet_lightning():
-        trainer = make_trainer(options, run, validates)
+        trainer = make_trainer(options, run)
         check_batch_size(recipe.training.batch_size, trainer.world_size)
         _set_up_folder(recipe, run, fresh=not resume)
         rank_zero_only(_log_summary)(run, data, module, options)
@@ -88,7 +88,7 @@ def check(recipe: Recipe, run: Path) -> int:
     """
     options, _ = _check_names(recipe, run)
     with quiet_lightning():
-        return make_trainer(options, run, validates=True).world_size
+        return make_trainer(options, run).world_size
 
 
 def _check_names(recipe: Recipe, run: Path) -> tuple[dict[str, Any], WindowsModule]:
@@ -122,6 +122,7 @@ def _check_compiler(accelerator: str) -> None:
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     """Return the last checkpoint of a run. Raise an error if recipe or corpus are not those of the run."""
     checkpoint = checkpoint_path(run, "last")
+    read_rank(checkpoint)
     # A learning-rate schedule or a narrowing ramp depends on the number of steps.
     any_steps = recipe.training.schedule == "constant" and recipe.training.smoothness_from is None
     free = (*FREE, "training.steps") if any_steps else FREE

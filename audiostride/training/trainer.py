@@ -17,7 +17,7 @@ from audiostride.config.settings import Recipe
 from audiostride.config.trainer_arguments import check_trainer_arguments
 from audiostride.errors import UserError
 from audiostride.training.callbacks import MetricsLog, Progress, StopWhenDiverged
-from audiostride.training.checkpoints import KeepCheckpoint, SafeCheckpointIO
+from audiostride.training.checkpoints import KeepCheckpoints, SafeCheckpointIO
 from audiostride.training.devices import SyncBatchNorms
 from audiostride.training.tensorboard import EventLogger, FigureLog, StrideLog
 
@@ -59,14 +59,12 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
     return options
 
 
-def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Callback) -> Trainer:
+def make_trainer(options: dict[str, Any], run: Path) -> Trainer:
     """Make the Trainer of a run, with the callbacks that log, show progress and save checkpoints.
 
     Args:
         options: see `trainer_options`.
         run: the run folder.
-        validates: whether the run has recordings for validation.
-        more: further callbacks.
 
     Raises:
         UserError: if Lightning refuses the options.
@@ -76,9 +74,7 @@ def make_trainer(options: dict[str, Any], run: Path, validates: bool, *more: Cal
         StrideLog(options["log_every_n_steps"]),
         MetricsLog(run),
         FigureLog(),
-        KeepCheckpoint(run, "last"),
-        KeepCheckpoint(run, "best", ranked=validates),
-        *more,
+        KeepCheckpoints(run),
     ]
     if options.get("enable_progress_bar", True):
         callbacks.insert(0, Progress())

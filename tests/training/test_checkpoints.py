@@ -52,4 +52,4 @@ def test_rank_is_the_accuracy_once_the_ramp_is_final() -> None:
 
 def test_wider_ramp_never_ranks_above_the_final_ramp() -> None:
     assert rank(0.75, False) < rank(0.0, True)
-    assert rank(1.0, False) <= rank(0.0, True)
+    assert rank(1.0, False) < rank(0.0, True)
