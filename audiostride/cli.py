@@ -45,6 +45,8 @@ def train(arguments: Sequence[str]) -> None:
     """Train a recipe; any of its settings can be given as an option."""
     parser = parsers.train_parser(train.__doc__)
     file, recipe, args = recipes.load_with_options(parser, arguments)
+    if args.resume and args.auto_resume:
+        raise UsageError("--resume and --auto_resume exclude each other: give one of them")
 
     from audiostride.data.store import open_store
 
@@ -56,7 +58,7 @@ def train(arguments: Sequence[str]) -> None:
     from audiostride.training.fit import train as train_recipe
 
     out = _path(args.out) or Path(f"runs/{file.stem}")
-    steps = train_recipe(recipe, out, args.resume)
+    steps = train_recipe(recipe, out, "auto" if args.auto_resume else args.resume)
     planned = recipe.training.steps
     state = "done" if steps >= planned else f"stopped at step {steps} of {planned}"
     rank_zero_only(logger.info)(f"{out}: {state}; next: audiostride test {out}, audiostride strides {out}")

@@ -35,6 +35,11 @@ def train_parser(description: str | None) -> ArgumentParser:
     parser.add_argument("recipe", type=str, help="A YAML file, or the name of a recipe of audiostride.")
     parser.add_argument("--out", type=str, help="Folder of the run. (default: runs/RECIPE)")
     parser.add_argument("--resume", action="store_true", help="Continue from the run's last checkpoint.")
+    parser.add_argument(
+        "--auto_resume",
+        action="store_true",
+        help="Resume the run if it has a checkpoint, otherwise begin it: for jobs that a cluster restarts.",
+    )
     return parser
 
 

@@ -6,6 +6,7 @@ checkpoints/last.ckpt        checkpoint after the last validation, from which --
 metrics.jsonl                metrics, one line per validation
 events.out.tfevents.*        metrics and figures for TensorBoard
 test.json                    accuracy on the test split, kept by audiostride study --summary
+.lock                        locked while a process trains the run
 """
 
 import json
@@ -22,6 +23,7 @@ from audiostride.errors import UserError
 logger = logging.getLogger(__name__)
 
 CONFIG, CHECKPOINTS, METRICS, TEST = "config.yaml", "checkpoints", "metrics.jsonl", "test.json"
+LOCK = ".lock"
 _CHECKSUM = "crc32"  # key of the checksum in a line of metrics.jsonl
 
 

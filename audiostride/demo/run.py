@@ -102,10 +102,8 @@ def _train(recipe: Recipe, run: Path) -> None:
         UserError: if the run is of another recipe or on other corpora.
     """
     last = last_checkpoint(run)
-    if not last.is_file():
-        train(recipe, run)
-    elif read_checkpoint(last)["global_step"] < recipe.training.steps:
-        train(recipe, run, resume=True)
+    if not last.is_file() or read_checkpoint(last)["global_step"] < recipe.training.steps:
+        train(recipe, run, resume="auto")
     elif asdict(read_config(run)) != asdict(recipe):
         raise UserError(f"{run} holds a run of another recipe: move it away, or give another --out")
     elif read_checkpoint(last)["WindowsModule"] != WindowsModule(recipe.data, recipe.training).state_dict():

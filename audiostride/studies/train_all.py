@@ -1,16 +1,13 @@
 """Training the runs of a study one after the other, or printing the commands that train them.
 
 Several processes may train the same study in the same folder. While a process trains a run, it holds the
-lock OUT/.NAME.lock beside the run's folder, and the other processes skip that run.
+run's lock, and the other processes skip that run.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, options
@@ -19,6 +16,7 @@ from audiostride.errors import UserError
 from audiostride.models.classifier import read_checkpoint
 from audiostride.studies.plan import Run, Study
 from audiostride.training.fit import InterruptionError, check, train
+from audiostride.training.run_lock import RunInUseError, is_locked, lock_run
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +64,15 @@ def _train_unless_done(run: Run, label: str) -> None:
     if steps_done(run) >= run.steps:
         logger.info(f"{label}: done already")
         return
-    with _lock(run) as locked:
-        if not locked:
-            logger.info(f"{label}: skipped, another process trains it")
-            return
-        step = steps_done(run)  # read again: another process may have trained it until now
-        logger.info(f"{label}: resumed at step {step}" if step else label)
-        torch.compiler.reset()  # networks that were compiled for other runs count against torch's limit
-        reached = train(run.recipe, run.folder, resume=step > 0)
+    try:
+        with lock_run(run.folder):
+            step = steps_done(run)  # read again: another process may have trained it until now
+            logger.info(f"{label}: resumed at step {step}" if step else label)
+            torch.compiler.reset()  # networks that were compiled for other runs count against torch's limit
+            reached = train(run.recipe, run.folder, resume="auto")
+    except RunInUseError:
+        logger.info(f"{label}: skipped, another process trains it")
+        return
     if reached < run.steps:
         logger.info(f"{label}: stopped at step {reached} of {run.steps}")
 
@@ -116,38 +115,8 @@ def commands(study: Study, runs: Sequence[Run]) -> Iterator[str]:
     for run, step in readable(runs):
         if step >= run.steps:
             continue
-        if _is_locked(run):
+        if is_locked(run.folder):
             logger.warning(f"another process trains {run.name}; left out")
             continue
-        resume = ["--resume"] if step else []
-        yield command_line("train", study.recipe, *options(run.recipe, below), f"--out={run.folder}", *resume)
-
-
-@contextmanager
-def _lock(run: Run) -> Iterator[bool]:
-    """Try to lock a run; yield whether this process holds the lock within the context."""
-    file = _lock_file(run)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        with suppress(OSError):  # some systems do not remove an open file
-            file.unlink()
-        lock.release()
-
-
-def _is_locked(run: Run) -> bool:
-    if not _lock_file(run).exists():  # looking must not create a lock file
-        return False
-    with _lock(run) as locked:
-        return not locked
-
-
-def _lock_file(run: Run) -> Path:
-    return run.folder.parent / f".{run.name}.lock"
+        out = f"--out={run.folder}"
+        yield command_line("train", study.recipe, *options(run.recipe, below), "--auto_resume", out)

@@ -1,7 +1,9 @@
 """What a run shows and logs while it trains: a progress bar, metrics.jsonl, an end on divergence."""
 
 import math
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,15 @@ class MetricsLog(Callback):
 def _strides(pl_module: LightningModule) -> list[list[float]]:
     assert isinstance(pl_module, ClassifierTraining)
     return pl_module.classifier.trunk.strides.tolist()
+
+
+class StopOnSigterm(Callback):
+    """Ends training at SIGTERM as at Ctrl-C. Lightning would wait for the end of the batch."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace Lightning's handler. Lightning restores the one before at the end."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class StopWhenDiverged(Callback):

@@ -5,7 +5,7 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities import rank_zero_only
@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from audiostride.allocator import keep_freed_memory
 from audiostride.config import yaml
 from audiostride.config.recipe import FREE, changed, read_config
-from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, checkpoint_path, last_checkpoint
+from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule, check_tasks
 from audiostride.data.selection import labels_of_tasks
@@ -24,6 +24,7 @@ from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import read_rank
 from audiostride.training.lightning_module import ClassifierTraining
+from audiostride.training.run_lock import lock_run
 from audiostride.training.trainer import (
     check_batch_size,
     make_trainer,
@@ -40,44 +41,54 @@ class InterruptionError(UserError):
     """Someone interrupted the training, for example by Ctrl-C."""
 
 
-def train(recipe: Recipe, run: Path, resume: bool = False) -> int:
+def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> int:
     """Train a recipe in a run folder.
 
     Args:
         recipe: what to train.
         run: the run folder. It is new or has no checkpoint yet, unless `resume` is set.
-        resume: continue from the last checkpoint in `run`, with the same recipe.
+        resume: continue from the last checkpoint in `run`, with the same recipe; "auto": if there is one.
 
     Returns:
         The number of steps that the run has now: `training.steps`, unless a Trainer argument such as
         `max_epochs` stopped it earlier.
 
     Raises:
-        UserError: if the folder holds another run or there is nothing to resume, if the corpus or a setting
-            is wrong, if training diverges, or if memory runs out.
-        InterruptionError: if training is interrupted.
+        UserError: if the folder holds another run or there is nothing to resume, if another process trains
+            it, if the corpus or a setting is wrong, if training diverges, or if memory runs out.
+        InterruptionError: if training is interrupted by Ctrl-C or SIGTERM.
     """
     keep_freed_memory()
     options, data = _check_names(recipe, run)
-    checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
-    if not resume and last_checkpoint(run).exists():
-        raise UserError(f"{run} already holds a run: resume it with --resume, or choose another --out")
     if not _check_selections(data):
         options = {"limit_val_batches": 0} | options
-    seed_everything(recipe.training.seed, verbose=False)
-    classifier = Classifier(data.labels, recipe.model)
     if recipe.training.compile:
         _check_compiler(options["accelerator"])
-        # For feature maps of varying sizes, torch 2.11 generates CPU code that fails.
-        classifier.trunk.compile(dynamic=False)
-    module = ClassifierTraining(classifier, recipe.training, recipe.augmentation)
+    if resume is True:
+        checkpoint_path(run, "last")
     with quiet_lightning():
         trainer = make_trainer(options, run)
         check_batch_size(recipe.training.batch_size, trainer.world_size)
-        _set_up_folder(recipe, run, fresh=not resume)
-        rank_zero_only(_log_summary)(run, data, module, options)
-        _fit(trainer, module, data, checkpoint, run)
+        with lock_run(run):
+            resume = last_checkpoint(run).exists() if resume == "auto" else resume
+            checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
+            if not resume:
+                _check_no_checkpoint(run)
+            module = _module(recipe, data)
+            _set_up_folder(recipe, run, fresh=not resume)
+            rank_zero_only(_log_summary)(run, data, module, options)
+            _fit(trainer, module, data, checkpoint, run)
     return trainer.global_step
+
+
+def _module(recipe: Recipe, data: WindowsModule) -> ClassifierTraining:
+    """Return what a recipe trains, with its initial weights."""
+    seed_everything(recipe.training.seed, verbose=False)
+    classifier = Classifier(data.labels, recipe.model)
+    if recipe.training.compile:
+        # For feature maps of varying sizes, torch 2.11 generates CPU code that fails.
+        classifier.trunk.compile(dynamic=False)
+    return ClassifierTraining(classifier, recipe.training, recipe.augmentation)
 
 
 def check(recipe: Recipe, run: Path) -> int:
@@ -119,6 +130,17 @@ def _check_compiler(accelerator: str) -> None:
         )
 
 
+def _check_no_checkpoint(run: Path) -> None:
+    """Raise an error if training would overwrite a run."""
+    if last_checkpoint(run).exists():
+        raise UserError(f"{run} already holds a run: resume it with --resume, or choose another --out")
+    if any((run / CHECKPOINTS).glob("*.ckpt")):
+        raise UserError(
+            f"{run} already holds a run, but not its last checkpoint ({last_checkpoint(run).name}), from "
+            "which it could be resumed: move the run away, or choose another --out"
+        )
+
+
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     """Return the last checkpoint of a run. Raise an error if recipe or corpus are not those of the run."""
     checkpoint = checkpoint_path(run, "last")
@@ -142,10 +164,10 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
 
 @rank_zero_only
 def _set_up_folder(recipe: Recipe, run: Path, fresh: bool) -> None:
-    """Write the recipe. If `fresh`, remove files that an interrupted run without a checkpoint left."""
+    """Write the recipe, and remove files that a kill left: if `fresh`, all but those of the user."""
     (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    stale = [run / METRICS, *run.glob("events.out.tfevents.*"), *(run / CHECKPOINTS).iterdir()]
-    for path in stale if fresh else ():
+    stale = [run / METRICS, run / TEST, *run.glob("events.out.tfevents.*")] if fresh else []
+    for path in [*stale, *run.rglob("*.new")]:
         path.unlink(missing_ok=True)
     with replace_when_complete(run / CONFIG) as new:
         new.write_text(yaml.dump(asdict(recipe)), encoding="utf-8")

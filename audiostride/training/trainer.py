@@ -1,6 +1,7 @@
 """Lightning's Trainer for a run: its options, their defaults, and what a run sets itself."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from audiostride.config.run_folder import CHECKPOINTS
 from audiostride.config.settings import Recipe
 from audiostride.config.trainer_arguments import check_trainer_arguments
 from audiostride.errors import UserError
-from audiostride.training.callbacks import MetricsLog, Progress, StopWhenDiverged
+from audiostride.training.callbacks import MetricsLog, Progress, StopOnSigterm, StopWhenDiverged
 from audiostride.training.checkpoints import KeepCheckpoints, SafeCheckpointIO
 from audiostride.training.devices import SyncBatchNorms
 from audiostride.training.tensorboard import EventLogger, FigureLog, StrideLog
@@ -46,7 +49,8 @@ def trainer_options(recipe: Recipe, run: Path) -> dict[str, Any]:
         "num_sanity_val_steps": 0,
         "enable_model_summary": False,
         "log_every_n_steps": min(50, recipe.training.validate_every),
-        "default_root_dir": run,
+        # Lightning looks here for checkpoints of its own: a run has none.
+        "default_root_dir": run / CHECKPOINTS,
         "logger": EventLogger(recipe, run),
         # One of Lightning's epochs lasts from one validation to the next.
         "reload_dataloaders_every_n_epochs": 1,
@@ -70,6 +74,7 @@ def make_trainer(options: dict[str, Any], run: Path) -> Trainer:
         UserError: if Lightning refuses the options.
     """
     callbacks: list[Callback] = [
+        StopOnSigterm(),
         StopWhenDiverged(),
         StrideLog(options["log_every_n_steps"]),
         MetricsLog(run),
@@ -79,9 +84,32 @@ def make_trainer(options: dict[str, Any], run: Path) -> Trainer:
     if options.get("enable_progress_bar", True):
         callbacks.insert(0, Progress())
     try:
-        return Trainer(callbacks=callbacks, **options)
+        trainer = Trainer(callbacks=callbacks, **options | {"plugins": [*options["plugins"], *_slurm()]})
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise refused_settings(error) from error
+    _check_processes(trainer)
+    return trainer
+
+
+def _slurm() -> list[SLURMEnvironment]:
+    """Return the environment of a SLURM job, if this is one.
+
+    Lightning would answer SLURM's signals by checkpoints of its own, and begin the next run in this folder
+    with them, whatever its settings. A job that SLURM restarts resumes by --auto_resume instead.
+    """
+    is_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if is_slurm else []
+
+
+def _check_processes(trainer: Trainer) -> None:
+    """Raise an error if several processes were started, but each would train on its own."""
+    for launcher, variable in (("torchrun", "WORLD_SIZE"), ("srun", "SLURM_STEP_NUM_TASKS")):
+        started = int(os.environ.get(variable, 1))
+        if started > 1 == trainer.world_size:
+            raise UserError(
+                f"{launcher} started {started} processes, but this training uses one: give "
+                f"--trainer.devices (processes per node; {started} on one node) and --trainer.num_nodes"
+            )
 
 
 def refused_settings(error: Exception) -> UserError:

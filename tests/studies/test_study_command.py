@@ -145,8 +145,9 @@ def test_print_shows_only_runs_that_are_not_done(runs: Path, capsys: pytest.Capt
     assert main(["study", "s.yaml", "--print"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [
-        "audiostride train tiny.yaml --model.downsampling=strided --training.seed=1 --out=runs/s/strided-1",
-        "audiostride train tiny.yaml --out=runs/s/diffstride-0 --resume",
+        "audiostride train tiny.yaml --model.downsampling=strided --training.seed=1 --auto_resume "
+        "--out=runs/s/strided-1",
+        "audiostride train tiny.yaml --auto_resume --out=runs/s/diffstride-0",
     ]
     assert err.startswith(
         "note: runs/s/diffstride-1/checkpoints/last.ckpt is not a checkpoint of audiostride"

@@ -46,7 +46,7 @@ def test_run_of_a_study_equals_the_run_of_train(runs: Path) -> None:
     train(recipe, Path("alone"))
     assert_same(weights(Path("alone")), weights(runs / "diffstride-1"))
     assert Path("alone/config.yaml").read_bytes() == (runs / "diffstride-1" / "config.yaml").read_bytes()
-    assert {path.name for path in runs.iterdir()} == set(NAMES)  # no lock is left
+    assert {path.name for path in runs.iterdir()} == set(NAMES)
 
 
 def test_finished_runs_are_kept_and_missing_ones_trained(
@@ -130,13 +130,14 @@ def test_diverging_or_damaged_run_does_not_stop_the_others(
 
 def test_run_locked_by_another_process_is_skipped(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(runs / "strided-0")
-    with FileLock(runs / ".strided-0.lock"):
+    (runs / "strided-0").mkdir()
+    with FileLock(runs / "strided-0" / ".lock"):
         assert main(["study", "s.yaml"]) == 0
         assert messages(capsys)[:2] == [
             "[1/4] strided-0: skipped, another process trains it",
             "[2/4] strided-1: done already",
         ]
-        assert not (runs / "strided-0").exists()
+        assert [path.name for path in (runs / "strided-0").iterdir()] == [".lock"]
         assert main(["study", "s.yaml", "--print"]) == 0
         assert capsys.readouterr() == ("", "note: another process trains strided-0; left out\n")
     assert main(["study", "s.yaml"]) == 0  # a lock file that a killed process left behind is ignored

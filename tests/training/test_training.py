@@ -68,7 +68,7 @@ def test_run_folder_holds_the_recipe_and_a_log_of_all_strides(store: Store, tmp_
     recipe.data.labels = ["yes", "no"]
     train(recipe, tmp_path / "run")
     names = {path.name.split(".tfevents")[0] for path in (tmp_path / "run").iterdir()}
-    assert names == {"config.yaml", "checkpoints", "metrics.jsonl", "events.out"}
+    assert names == {"config.yaml", "checkpoints", "metrics.jsonl", "events.out", ".lock"}
     assert asdict(read_config(tmp_path / "run")) == asdict(recipe)
     assert load(tmp_path / "run").labels == {TASK: ["yes", "no"]}
     events = EventAccumulator(str(tmp_path / "run"))
