@@ -23,6 +23,7 @@ from audiostride.data.store import (
     write_index,
 )
 from audiostride.errors import UserError
+from audiostride.prepare.leakage import leakage_notes
 from audiostride.prepare.packing import pack, place_waveforms
 from audiostride.prepare.reader_pool import File, PackedFile
 from audiostride.prepare.staging import open_staging, publish, staging_folder
@@ -84,13 +85,13 @@ def _file(folder: Path, path: str) -> File:
 
 def _fingerprint(corpus: Corpus, files: Sequence[File], settings: PrepareSettings) -> str:
     """Return a hash of everything that decides whether a corpus must be prepared again: the name, size and
-    time of each file, labels, splits, groups, and the settings."""
+    time of each file, labels, splits, groups, and the settings. The wording of problems does not matter."""
     general = (
         FORMAT,
         corpus.name,
         corpus.split,
         corpus.tasks,
-        corpus.problems,
+        tuple((problem.path, problem.detail) for problem in corpus.problems),
         SAMPLE_RATE,
         settings.longest,
     )
@@ -148,8 +149,9 @@ def _write_metadata(
 ) -> None:
     """Write the index, the card and the list of problems beside the waveforms."""
     kept = [(r, entry) for r, entry in zip(corpus.recordings, packed, strict=True) if entry.samples]
+    recordings = [recording for recording, _ in kept]
     lengths = [entry.samples for _, entry in kept]
-    counts = write_index(folder, [recording for recording, _ in kept], lengths, corpus.tasks)
+    counts = write_index(folder, recordings, lengths, corpus.tasks)
     _write_problems(problems, folder / PROBLEMS)
     card: dict[str, Any] = {
         "format": FORMAT,
@@ -163,7 +165,7 @@ def _write_metadata(
         "seconds": round(sum(lengths) / SAMPLE_RATE, 3),
         "left_out": len(packed) - len(kept),
         "problems": Counter(problem.reason for problem in problems),
-        "notes": corpus.notes,
+        "notes": [*corpus.notes, *leakage_notes(recordings, [entry.digest for _, entry in kept])],
         "tasks": corpus.tasks,
         "counts": counts,
         "hash": hashlib.sha256("".join(entry.digest for _, entry in kept).encode()).hexdigest(),

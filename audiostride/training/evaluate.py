@@ -1,6 +1,7 @@
 """Evaluates a run by the paper's protocol: logits averaged over each recording's one-second windows."""
 
 import csv
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from audiostride.errors import UserError
 from audiostride.models.classifier import load, read_checkpoint
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,9 @@ def evaluation(
     if corpus is not None:
         recipe.data.corpus = corpus
     data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
+    for store in data.stores:
+        for note in store.card["notes"]:
+            logger.warning(f"{store.folder}: {note}")
     selection = data.select(split)
     labels = {task: names for task, names in classifier.labels.items() if selection.labelled(task)}
     if not labels:

@@ -60,7 +60,11 @@ def test_card_counts_recordings_and_seconds(corpus: Corpus, out: Path) -> None:
     assert card["counts"]["test"] == {"task": {"a": 3, "b": 0}}
     assert card["split"] == "official"
     assert card["folder"] == str(corpus.folder)
-    assert card["notes"] == ["a note"]
+    assert card["notes"][0] == "a note"
+    assert [note.split(" share ")[0] for note in card["notes"][1:]] == [
+        "2 of 2 valid recordings",
+        "2 of 3 test recordings",
+    ]
     assert card["problems"] == {"row without its file": 1, "cannot be read as sound": 1}
 
 

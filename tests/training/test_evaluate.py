@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from audiostride import load
 from audiostride.analysis.intervals import accuracy_interval
+from audiostride.corpora import speech_commands
 from audiostride.corpora.base import SPLITS, Corpus, Recording
 from audiostride.data.selection import select
 from audiostride.data.store import Store
@@ -127,3 +128,13 @@ def test_interval_takes_recordings_of_a_speaker_as_dependent(tmp_path: Path) -> 
     low, high = (row["low_percent"] / 100, row["high_percent"] / 100)
     assert (low, high) == pytest.approx(accuracy_interval(correct, np.arange(28) // 7)[1:])
     assert (row["recordings"], row["groups"]) == (28, 4)
+
+
+def test_notes_of_the_corpus_are_repeated_with_its_results(
+    words: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = prepare(speech_commands.read(words, "paper"), tmp_path / "corpus")
+    train(tiny(store, steps=1), tmp_path / "run")
+    evaluate(tmp_path / "run")
+    notes = [message for message in caplog.messages if message.startswith(f"{store.folder}: ")]
+    assert ["test recordings share their group" in note for note in notes] == [False, True]
