@@ -1,9 +1,11 @@
 """The data loaders of a run, from its prepared corpora."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -86,8 +88,45 @@ class WindowsModule(LightningDataModule):
         return {task: float(train.labelled(task)) for task in self.labels}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, so that a run is not resumed on other corpora."""
-        return {"corpora": [store.identity for store in self.stores]}
+        """Return what a checkpoint keeps, so that a run is not resumed or tested on other corpora.
+
+        corpora: identity of each prepared corpus.
+        groups: hash of the groups of each corpus that has no validation split, so that some are held out.
+        trained: keys of the training recordings, see `Selection.keys`.
+        """
+        trained = torch.from_numpy(self.select("train").keys.view(np.int64))
+        return {"corpora": self._identities, "groups": self._groups, "trained": trained}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do nothing: `changed_corpora` compares the state before training is resumed."""
+
+    @property
+    def _identities(self) -> list[str]:
+        return [store.identity for store in self.stores]
+
+    @property
+    def _groups(self) -> list[str]:
+        return [
+            "" if has_validation_split(store) else hashlib.sha256(store.groups.tobytes()).hexdigest()
+            for store in self.stores
+        ]
+
+    def changed_corpora(self, checkpoint: Mapping[str, Any]) -> str | None:
+        """Return the folders of the corpora that are not those of a checkpoint, or None if all are the same.
+
+        Checkpoints of earlier versions have no groups: these are not compared.
+        """
+        state, now = (
+            checkpoint.get("WindowsModule", {}),
+            list(zip(self._identities, self._groups, strict=True)),
+        )
+        identities = state.get("corpora", self._identities)
+        groups = state.get("groups", self._groups)
+        if not len(identities) == len(groups) == len(now):
+            return " and ".join(self.data.corpora)
+        before = zip(identities, groups, strict=True)
+        corpora = zip(self.data.corpora, before, now, strict=True)
+        return " and ".join(folder for folder, old, new in corpora if old != new) or None
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches until the next validation. The trainer calls this again after each."""

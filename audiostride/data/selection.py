@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiostride.corpora.base import SPLITS
-from audiostride.corpora.splits import held_out
+from audiostride.corpora.splits import hashes, held_out
 from audiostride.data.gather import Sounds
 from audiostride.data.store import Store
 from audiostride.errors import UserError
@@ -72,6 +72,17 @@ class Selection:
             rows = self.store_of == number
             groups[rows] = store.groups[self.recordings[rows]]
         return groups
+
+    @cached_property
+    def keys(self) -> NDArray[np.uint64]:
+        """(recordings,), hash of the name and length of each recording, the same in all its corpora."""
+        keys = np.zeros(len(self.recordings), dtype=np.uint64)
+        for number, store in enumerate(self.stores):
+            rows = self.store_of == number
+            names = store.names[self.recordings[rows]]
+            lengths = np.diff(store.starts)[self.recordings[rows]]
+            keys[rows] = hashes(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
+        return keys
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -106,7 +106,7 @@ def _train(recipe: Recipe, run: Path) -> None:
         train(recipe, run, resume="auto")
     elif asdict(read_config(run)) != asdict(recipe):
         raise UserError(f"{run} holds a run of another recipe: move it away, or give another --out")
-    elif read_checkpoint(last)["WindowsModule"] != WindowsModule(recipe.data, recipe.training).state_dict():
+    elif WindowsModule(recipe.data, recipe.training).changed_corpora(read_checkpoint(last)):
         raise UserError(f"{run} holds a run on other corpora: move it away, or give another --out")
 
 

@@ -1,13 +1,12 @@
 """The model that is trained, saved, loaded and used: frontend, trunk and one linear head per task."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -182,19 +181,6 @@ def _is_checkpoint(saved: Any) -> bool:
             names = [*labels, *weights, *(chain(*labels.values()) if lists else [None])]
             tensors = all(isinstance(value, Tensor) for value in weights.values())
             step = isinstance(saved.get("global_step", 0), int)
-            return step and tensors and all(isinstance(name, str) for name in names)
+            state = isinstance(saved.get("WindowsModule", {}), dict)
+            return step and state and tensors and all(isinstance(name, str) for name in names)
     return False
-
-
-def checksum(path: Path) -> str:
-    """Return a checksum of a checkpoint file, made of those that it holds, without reading the whole file.
-
-    Raises:
-        UserError: if the file is not a checkpoint.
-    """
-    try:
-        with ZipFile(path) as archive:
-            parts = [(Path(entry.filename).name, entry.file_size, entry.CRC) for entry in archive.infolist()]
-    except (OSError, ValueError, BadZipFile) as error:
-        raise UserError(f"{path} is not a checkpoint of audiostride, or a damaged one") from error
-    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -24,7 +24,7 @@ from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.timing import in_turns
-from audiostride.training.evaluate import Evaluation, evaluation
+from audiostride.training.evaluate import Evaluation, check_corpora, evaluation
 
 Rows = list[dict[str, Any]]
 
@@ -95,10 +95,12 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
     folder = Path(run.name)
     chosen, last = checkpoint_path(folder, checkpoint), last_checkpoint(folder)
     written = date.fromtimestamp((last if last.is_file() else chosen).stat().st_mtime)
-    examined = Examination(run, title, read_checkpoint(chosen)["global_step"], written)
+    saved = read_checkpoint(chosen)
+    examined = Examination(run, title, saved["global_step"], written)
     stores: Sequence[Store] = ()
     try:
         data = WindowsModule(run.recipe.data, run.recipe.training, labels=run.classifier.labels)
+        check_corpora(data, saved, folder)
         stores = data.stores
         examined.tasks, examined.corpora = data_tables(data)
         examined.notes += [f"{store.folder}: {note}" for store in stores for note in store.card["notes"]]

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from audiostride.config.recipe import read_config
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import TrainingSettings
 from audiostride.data.datamodule import WindowsModule
+from audiostride.data.selection import Selection
 from audiostride.errors import UserError
-from audiostride.models.classifier import load, read_checkpoint
+from audiostride.models.classifier import read_checkpoint, restore
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
 
@@ -74,10 +76,12 @@ def evaluate(
     Returns:
         One row per task that has recordings in the split: accuracy in percent with its 95 % confidence
         interval (see `accuracy_interval`), macro F1 in percent, area under the ROC curve from 0 to 1 (None
-        unless there are two classes and both occur), mean cross-entropy, and what was evaluated.
+        unless there are two classes and both occur), mean cross-entropy, and what was evaluated. If the run
+        was not trained on `corpus`, a note says so, and how many of its recordings were trained on.
 
     Raises:
-        UserError: if the run or a corpus does not exist, or no recording has a label for one of its tasks.
+        UserError: if the run or a corpus does not exist, if a corpus of the run has changed since its
+            training, or if no recording has a label for one of its tasks.
     """
     if confusion is not None:
         confusion.mkdir(parents=True, exist_ok=True)
@@ -92,11 +96,14 @@ def evaluation(
 ) -> Evaluation:
     """Evaluate like `evaluate`, and return the outcome of every recording too."""
     keep_freed_memory()
-    recipe = read_config(run)
-    classifier = load(run, checkpoint)
+    recipe, path = read_config(run), checkpoint_path(run, checkpoint)
+    saved = read_checkpoint(path)
+    classifier = restore(saved, path)
     if corpus is not None:
         recipe.data.corpus = corpus
     data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
+    if corpus is None:
+        check_corpora(data, saved, run)
     for store in data.stores:
         for note in store.card["notes"]:
             logger.warning(f"{store.folder}: {note}")
@@ -108,7 +115,9 @@ def evaluation(
         )
     module = ClassifierTraining(classifier, TrainingSettings())
     metrics = _test(module, data, split)
-    step = read_checkpoint(checkpoint_path(run, checkpoint))["global_step"]
+    note = _note_of_another_corpus(selection, saved, run)
+    if note:
+        logger.warning(note)
     groups = {task: selection.groups[selection.labels[task] >= 0] for task in labels}
     evaluated = Evaluation([], classifier.labels, module.outcomes, groups)
     accuracies = {task: evaluated.predicted(task).accuracy.percent() for task in labels}
@@ -127,11 +136,45 @@ def evaluation(
             "classes": len(names),
             "split": data.split(task, split),
             "checkpoint": checkpoint,
-            "step": step,
+            "step": saved["global_step"],
+            **({"note": note} if note else {}),
         }
         for task, names in labels.items()
     )
     return evaluated
+
+
+def check_corpora(data: WindowsModule, saved: Mapping[str, Any], run: Path) -> None:
+    """Raise an error if the corpora of a run are not those that its checkpoint was trained on.
+
+    Raises:
+        UserError: naming the corpora that have changed.
+    """
+    if folders := data.changed_corpora(saved):
+        raise UserError(
+            f"the corpus {folders} has changed since {run} was trained on it (other recordings, labels, "
+            "splits or groups): prepare it as before, or give another one with --corpus"
+        )
+
+
+def _note_of_another_corpus(selection: Selection, saved: Mapping[str, Any], run: Path) -> str | None:
+    """Return a sentence for results on a corpus that the run was not trained on, or None."""
+    state = saved.get("WindowsModule", {})
+    others = [
+        str(store.folder) for store in selection.stores if store.identity not in state.get("corpora", [])
+    ]
+    if not others:
+        return None
+    note = f"{run} was not trained on {' and '.join(others)}"
+    if "trained" not in state:
+        return f"{note}, but perhaps on some of its recordings: its checkpoint does not list them"
+    trained = int(np.isin(selection.keys, state["trained"].numpy().view(np.uint64)).sum())
+    if not trained:
+        return note
+    return (
+        f"{note}, but {trained} of the {len(selection.keys)} tested recordings have the name and length of "
+        "recordings that it was trained on"
+    )
 
 
 def _test(module: ClassifierTraining, data: WindowsModule, split: str) -> dict[str, float]:

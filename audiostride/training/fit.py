@@ -154,11 +154,8 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
                 f"{run} was started with {name} {before}, not {now}: resume it with the same recipe and "
                 "options, or choose another --out"
             )
-    if read_checkpoint(checkpoint).get("WindowsModule") != data.state_dict():
-        raise UserError(
-            f"the corpus {' or '.join(recipe.data.corpora)} has changed since {run} was started: choose "
-            "another --out"
-        )
+    if folders := data.changed_corpora(read_checkpoint(checkpoint)):
+        raise UserError(f"the corpus {folders} has changed since {run} was started: choose another --out")
     return checkpoint
 
 
