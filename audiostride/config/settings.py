@@ -90,7 +90,7 @@ class DataSettings:
     """Fraction of the training recordings held out for validation, if the corpus has no validation split.
     Groups stay whole and each label that has several gets one, so it can be more in a small corpus. With 0
     all train, and the last checkpoint counts as best."""
-    window_s: Annotated[float, AtLeast(0.1)] = 1.0
+    window_s: Annotated[float, Between(0.1, 3600)] = 1.0
     """Length of a window in seconds."""
     workers: Count = 0
     """Number of processes that load batches ahead. 0 is fastest, unless the corpus exceeds the memory."""
@@ -171,9 +171,10 @@ class TrainingSettings:
     """How long to train, and how fast to learn."""
 
     steps: PositiveCount = 1_000_000
-    """Number of steps of the optimiser. Each takes one batch, or trainer.accumulate_grad_batches of them."""
+    """Number of steps of the optimiser."""
     batch_size: PositiveCount = 256
-    """Number of windows in a batch. Several devices share each batch evenly."""
+    """Number of windows in a batch, over all devices. A step takes one batch, or as many as
+    trainer.accumulate_grad_batches says."""
     learning_rate: NonNegative = 1e-4
     """Adam's learning rate for the weights."""
     stride_learning_rate: NonNegative | None = None

@@ -1,6 +1,8 @@
 """The data loaders of a run, from its prepared corpora."""
 
 import hashlib
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ class WindowsModule(LightningDataModule):
 
     Raises:
         UserError: if a prepared corpus is missing or given twice, or if no corpus has a task or label that
-            `data` names.
+            `data` names, or if the windows of a batch do not fit into the memory.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class WindowsModule(LightningDataModule):
         self.strict = labels is None
         self.labels = labels or selected_labels(data, self.stores)
         self.window = round(data.window_s * self.stores[0].sample_rate)
+        _check_memory(training.batch_size, data.window_s, 2 * self.window)
         self.augmentation = augmentation or AugmentationSettings()
         self.augment = Augmentation(self.augmentation) if self.augmentation.draws else None
         self.selections: dict[str, Selection] = {}
@@ -176,6 +179,23 @@ def _check_duplicates(stores: Sequence[Store]) -> None:
                 "leave one out"
             )
         folders[store.card["hash"]] = store.folder
+
+
+def _check_memory(windows: int, seconds: float, window_bytes: int) -> None:
+    """Raise `UserError` if the memory of this machine is too small for the windows of one batch."""
+    memory = _total_memory()
+    if windows * window_bytes > memory:
+        raise UserError(
+            f"{windows} windows of {seconds:g} s (training.batch_size, data.window_s) do not fit into the "
+            f"memory of {memory / 2**30:.0f} GiB: lower one of them"
+        )
+
+
+def _total_memory() -> float:
+    """Return the bytes of memory that this machine has, infinity if they are unknown (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def selected_labels(data: DataSettings, stores: Sequence[Store]) -> dict[str, list[str]]:

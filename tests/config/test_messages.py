@@ -92,6 +92,6 @@ def test_wrong_setting_reports_its_name_type_and_value(settings: dict[str, Any],
 
 def test_help_shows_the_text_and_the_range_of_a_setting() -> None:
     text = " ".join(recipe_parser().format_help().split())
-    assert "Number of batches. (type: whole number, at least 1, default: 1000000)" in text
+    assert "Number of steps of the optimiser. (type: whole number, at least 1, default: 1000000)" in text
     assert "Annotated" not in text
     assert all(f"--{group}" in text for group in Recipe.__dataclass_fields__)

@@ -68,7 +68,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ("training: {steps: 0}", "r.yaml: training.steps must be a whole number, at least 1, but is 0"),
         ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
         ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
-        ("data: {window_s: 0}", "data.window_s must be a finite number, at least 0.1, but is 0"),
+        ("data: {window_s: 0}", "data.window_s must be a number from 0.1 to 3600, but is 0"),
         (
             "data: {labels: yes}",
             "data.labels must be a mapping from text to a list of texts or a list of texts or null, but",
