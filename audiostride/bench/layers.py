@@ -3,7 +3,7 @@
 They are measured side by side with strided convolution, with a free crop, and with DiffStride by FFT.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStride
 from audiostride.layers.functional import cutoff_mask
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.timing import autocast, in_turns, inference, training_step
+
+_FORMATS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 class FreeCrop(nn.Module):
@@ -94,7 +96,8 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
 
     Returns:
         One row per precision, smoothness, method and way of compiling: medians, and their ratios to the free
-        crop ("to_crop", …), to DiffStride by FFT and to strided convolution of the same smoothness.
+        crop ("to_crop", …), to DiffStride by FFT and to strided convolution of the same smoothness. Each is
+        measured in both memory formats; the faster one counts and is named.
     """
     rows = []
     for precision in settings.precisions:
@@ -108,19 +111,24 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
 def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[dict[str, Any]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x = torch.randn(settings.batch_size, 1, settings.frames, 64, device=device)
-    networks = {name: build(smoothness).to(device) for name, build in _METHODS.items()}
-    runnable: dict[tuple[str, bool], Any] = {(name, False): network for name, network in networks.items()}
+    networks = {
+        (name, False, kind): _in_format(build(smoothness).to(device), kind)
+        for name, build in _METHODS.items()
+        for kind in _FORMATS
+    }
+    runnable: dict[tuple[str, bool, str], Any] = {**networks}
     if settings.compile:
-        runnable |= {(name, True): torch.compile(network) for name, network in networks.items()}
+        runnable |= {(name, True, kind): torch.compile(n) for (name, _, kind), n in networks.items()}
     steps = {key: training_step(network, x, precision) for key, network in runnable.items()}
     passes = {key: inference(network, x, precision) for key, network in runnable.items()}
     for network in networks.values():
         network.train()
-    training_ms = in_turns(steps, settings.rounds)
-    kept_mb = {key: _kept_mb(network, x, precision) for key, network in runnable.items()}
+    training = _faster_formats(in_turns(steps, settings.rounds))
+    kept_mb = {key: _kept_mb(runnable[(*key, kind)], x, precision) for key, (kind, _) in training.items()}
     for network in networks.values():
         network.eval()
-    inference_ms = in_turns(passes, settings.rounds)
+    inferences = _faster_formats(in_turns(passes, settings.rounds))
+    training_ms, inference_ms = ({key: ms for key, (_, ms) in of.items()} for of in (training, inferences))
     crop, fft, strided = (("free crop", False), ("fft", False), ("strided", False))
     return [
         {
@@ -128,41 +136,66 @@ def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[d
             "smoothness": smoothness,
             "precision": precision,
             "compiled": key[1],
+            "training_format": training[key][0],
             "training_ms": training_ms[key],
             "to_crop": training_ms[key] / training_ms[crop],
             "to_fft": training_ms[key] / training_ms[fft],
             "to_strided": training_ms[key] / training_ms[strided],
+            "inference_format": inferences[key][0],
             "inference_ms": inference_ms[key],
             "inference_to_crop": inference_ms[key] / inference_ms[crop],
             "kept_mb": kept_mb[key],
             "kept_to_crop": kept_mb[key] / kept_mb[crop],
             "kept_to_fft": kept_mb[key] / kept_mb[fft],
         }
-        for key in runnable
+        for key in training
     ]
+
+
+def _in_format(network: SeparableCNN, kind: str) -> SeparableCNN:
+    return network.to(memory_format=_FORMATS[kind])  # type: ignore[call-overload]
+
+
+def _faster_formats(times: Mapping[Any, float]) -> dict[Any, tuple[str, float]]:
+    """Return by key the faster memory format and its milliseconds.
+
+    Args:
+        times: milliseconds by tuples of a key and, last, a memory format.
+    """
+    faster: dict[Any, tuple[str, float]] = {}
+    for (*parts, kind), ms in times.items():
+        key = tuple(parts)
+        faster[key] = min(faster.get(key, (kind, ms)), (kind, ms), key=lambda measured: measured[1])
+    return faster
 
 
 def bench_layer(settings: LayerBench) -> list[dict[str, Any]]:
     """Time forward and backward passes of one layer, by matrix products and by FFT.
 
     Returns:
-        One row per smoothness and form: milliseconds, and "times_fft", how many times as fast as by FFT.
+        One row per smoothness and form: the faster memory format, milliseconds, and "times_fft", how many
+        times as fast as by FFT.
     """
-    x = torch.randn(settings.shape, device="cuda" if torch.cuda.is_available() else "cpu").requires_grad_()
+    x = torch.randn(settings.shape, device="cuda" if torch.cuda.is_available() else "cpu")
     rows = []
     for smoothness in settings.smoothness:
         layer = DiffStride2d(settings.strides, smoothness=smoothness).to(x.device)
-        forms = {"fft": FftDiffStride(layer), "matrices": layer}
-        passes = {name: _forward_and_backward(form, x) for name, form in forms.items()}
-        times = in_turns(passes, settings.rounds)
+        passes = {
+            (name, kind): _forward_and_backward(form, x.contiguous(memory_format=memory_format))
+            for name, form in {"fft": FftDiffStride(layer), "matrices": layer}.items()
+            for kind, memory_format in _FORMATS.items()
+        }
+        times = _faster_formats(in_turns(passes, settings.rounds))
+        fft_ms = times[("fft",)][1]
         rows += [
-            {"form": name, "smoothness": smoothness, "ms": ms, "times_fft": times["fft"] / ms}
-            for name, ms in times.items()
+            {"form": name, "smoothness": smoothness, "format": kind, "ms": ms, "times_fft": fft_ms / ms}
+            for (name,), (kind, ms) in times.items()
         ]
     return rows
 
 
 def _forward_and_backward(layer: nn.Module, x: Tensor) -> Callable[[], None]:
+    x = x.detach().requires_grad_()
     with torch.no_grad():
         gradient = torch.randn_like(layer(x))
     return lambda: layer(x).backward(gradient)

@@ -30,7 +30,7 @@ class WindowsBench:
 
 @dataclass
 class LayersBench:
-    """Time and memory of the paper's network: strided convolution, free crop, DiffStride, and by FFT."""
+    """Time and memory of the paper's network by method of downsampling, each in its faster memory format."""
 
     batch_size: PositiveCount = 32
     """Number of windows of one second per batch."""
@@ -95,7 +95,7 @@ class StepBench:
 
 @dataclass
 class LayerBench:
-    """Forward and backward pass of one DiffStride2d layer: by matrix products, and by FFT."""
+    """Forward and backward pass of a DiffStride2d layer, by matrices and by FFT, in its faster format."""
 
     shape: tuple[PositiveCount, PositiveCount, PositiveCount, PositiveCount] = (8, 32, 64, 101)
     """Shape of the input: batch, channels and the two axes."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from audiostride.bench import layers
 from audiostride.bench.drift import bench_drift
 from audiostride.bench.figure import cost_figure
 from audiostride.bench.layers import _METHODS, FftDiffStride, FreeCrop, bench_layer, bench_layers
@@ -69,6 +70,30 @@ def test_single_layer_is_compared_with_its_fft_form() -> None:
     rows = bench_layer(LayerBench((2, 3, 16, 20), rounds=2, smoothness=[1.0]))
     assert [row["form"] for row in rows] == ["fft", "matrices"]
     assert rows[1]["times_fft"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
+
+
+def test_every_method_counts_in_its_faster_memory_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    def times(work: dict, rounds: int) -> dict:
+        """Let the FFT form and the free crop be faster contiguous, and all others channels-last."""
+        slow = {"fft": "channels-last", "free crop": "channels-last"}
+        return {key: 2.0 if key[-1] == slow.get(key[0], "contiguous") else 1.0 for key in work}
+
+    monkeypatch.setattr(layers, "in_turns", times)
+    rows = bench_layers(LayersBench(batch_size=1, frames=20, smoothness=[1.0]))
+    assert len(rows) == len(_METHODS)
+    for row in rows:
+        expected = "contiguous" if row["method"] in ("fft", "free crop") else "channels-last"
+        assert row["training_format"] == row["inference_format"] == expected
+        assert row["training_ms"] == row["inference_ms"] == row["to_crop"] == 1
+    formats = {row["form"]: row["format"] for row in bench_layer(LayerBench((2, 3, 16, 20)))}
+    assert formats == {"fft": "contiguous", "matrices": "channels-last"}
+
+
+def test_networks_are_measured_in_the_format_that_is_named() -> None:
+    for kind, memory_format in layers._FORMATS.items():
+        network = layers._in_format(_METHODS["diffstride"](1.0), kind)
+        weight = next(block for block in network.separable_blocks()).frequency.conv.weight
+        assert weight.is_contiguous(memory_format=memory_format)
 
 
 def test_figure_shows_the_ratio_of_every_method(tmp_path: Path) -> None:
