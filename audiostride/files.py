@@ -9,7 +9,7 @@ from pathlib import Path
 def replace_when_complete(path: Path) -> Iterator[Path]:
     """Write a file beside `path` and rename it to `path` at the end, so that `path` is never half written.
 
-    After an error the new file is removed and `path` stays as it was.
+    After an error the new file is removed and `path` stays as it was. The error of a full disk names `path`.
 
     Args:
         path: the file to write or replace. Its folder exists.
@@ -21,5 +21,8 @@ def replace_when_complete(path: Path) -> Iterator[Path]:
     try:
         yield new
         new.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # the error of a write names no file
+        raise
     finally:
         new.unlink(missing_ok=True)

@@ -106,8 +106,9 @@ class MetricsLog(Callback):
         lines = [line for line in read_metrics(self.file) if line["step"] <= trainer.global_step]
         with replace_when_complete(self.file) as new:
             new.write_text("".join(map(metrics_line, lines)))
+        self.last_step = trainer.global_step
         if lines:
-            self.seconds, self.last_step = lines[-1]["seconds"], lines[-1]["step"]
+            self.seconds = lines[-1]["seconds"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Append a line, also in runs without validation.

@@ -75,6 +75,8 @@ class KeepCheckpoints(Checkpoint):
         if trainer.global_step == self.saved_step:
             return
         self.saved_step = trainer.global_step
+        for logger in trainer.loggers:
+            logger.save()  # what TensorBoard shows up to a checkpoint is on disk before the checkpoint
         self.rank = float(trainer.callback_metrics.get(CHECKPOINT_RANK, trainer.global_step))
         trainer.save_checkpoint(self.last)
         if trainer.is_global_zero:

@@ -25,6 +25,7 @@ from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import read_rank
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.run_lock import lock_run
+from audiostride.training.tensorboard import quiet_event_thread
 from audiostride.training.trainer import (
     check_batch_size,
     make_trainer,
@@ -66,7 +67,7 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
         _check_compiler(options["accelerator"])
     if resume is True:
         checkpoint_path(run, "last")
-    with quiet_lightning():
+    with quiet_lightning(), quiet_event_thread():
         trainer = make_trainer(options, run)
         check_batch_size(recipe.training.batch_size, trainer.world_size)
         with lock_run(run):
@@ -199,6 +200,9 @@ def _fit(
             else "there is no checkpoint to resume from yet"
         )
         raise InterruptionError(f"interrupted at step {trainer.global_step}: {advice}") from error
+    except OSError as error:
+        error.filename = error.filename or str(run)  # on a full disk, the error of a write names no file
+        raise
     except MisconfigurationException as error:
         raise refused_settings(error) from error
     except (ValueError, RuntimeError, MemoryError) as error:

@@ -1,7 +1,10 @@
 """What a run writes for TensorBoard in addition to its metrics: settings, strides, cut-offs, figures."""
 
 import logging
+import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard.summary import hparams
 
 from audiostride.analysis.confusion import draw_confusion
@@ -34,22 +38,76 @@ _DRAWING_FRACTION = 0.01
 
 
 class EventLogger(TensorBoardLogger):
-    """Writes a run's metrics for TensorBoard, without Lightning's hparams.yaml: see config.yaml instead."""
+    """Writes a run's metrics for TensorBoard, without Lightning's hparams.yaml: see config.yaml instead.
+
+    If the disk is full, it warns once: a run is worth more than its events.
+    """
 
     def __init__(self, recipe: Recipe, run: Path) -> None:
         super().__init__(run, name="", version="", default_hp_metric=False)
         self.recipe = recipe
+        self.trainer: Trainer | None = None
+        self.warned = False
 
     @rank_zero_only
-    def log_settings(self) -> None:
-        """Write the settings for TensorBoard's table of hyperparameters, with accuracy in validation."""
+    def begin(self, trainer: Trainer) -> None:
+        """Write the settings for TensorBoard's table of hyperparameters, with accuracy in validation.
+
+        In a resumed run TensorBoard drops what was written after the checkpoint that the run continues from.
+        """
+        self.trainer = trainer
         settings = flat(self.recipe).items()
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in settings}
-        for part in hparams(plain, {"valid/accuracy": 0.0}):
-            self.experiment.file_writer.add_summary(part)
+        with self._warn_of_errors():
+            restart = Event(session_log=SessionLog(status=SessionLog.START))
+            self.experiment.file_writer.add_event(restart, trainer.global_step + 1)
+            for part in hparams(plain, {"valid/accuracy": 0.0}):
+                self.experiment.file_writer.add_summary(part)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write metrics under the number of optimiser steps, as in metrics.jsonl. Lightning's is 1 lower."""
+        assert self.trainer is not None
+        kept = {name: value for name, value in metrics.items() if name != "epoch"}
+        with self._warn_of_errors():
+            super().log_metrics(kept, self.trainer.global_step)
 
     def save(self) -> None:
-        self.experiment.flush()
+        with self._warn_of_errors():
+            self.experiment.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        with self._warn_of_errors():
+            super().finalize(status)
+
+    @contextmanager
+    def _warn_of_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            cause = error.__cause__ or error  # Lightning takes any error for a metric of a wrong type
+            if not isinstance(cause, OSError):
+                raise
+            if not self.warned:
+                logger.warning(f"cannot write to {self.log_dir} for TensorBoard: {cause.strerror}")
+            self.warned = True
+
+
+@contextmanager
+def quiet_event_thread() -> Iterator[None]:
+    """Hide errors of the thread that writes events: the next call of its writer raises them again."""
+    hook = threading.excepthook
+
+    def hide(arguments: threading.ExceptHookArgs) -> None:
+        if not type(arguments.thread).__module__.startswith("tensorboard."):
+            hook(arguments)
+
+    threading.excepthook = hide
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
 
 
 class StrideLog(Callback):
@@ -65,7 +123,11 @@ class StrideLog(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(trainer.logger, EventLogger):
-            trainer.logger.log_settings()
+            trainer.logger.begin(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning counts a step too many when a run is resumed, and then logs at other steps.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         step = trainer.global_step

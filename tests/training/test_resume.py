@@ -183,6 +183,14 @@ def test_run_resumes_with_a_truncated_line_of_metrics(store: Store, tmp_path: Pa
     assert read_config(tmp_path / "run").training.steps == 6
 
 
+def test_run_resumes_without_the_metrics_of_its_checkpoint(store: Store, tmp_path: Path) -> None:
+    train(tiny(store, steps=4), tmp_path / "run")
+    file = tmp_path / "run" / "metrics.jsonl"
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    train(tiny(store, steps=6), tmp_path / "run", resume=True)
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [2, 6]
+
+
 def test_run_does_not_resume_on_another_corpus(words: Path, tmp_path: Path) -> None:
     store = prepare(speech_commands.read(words), tmp_path / "corpus")
     train(tiny(store, steps=4), tmp_path / "run")

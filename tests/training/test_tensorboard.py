@@ -15,6 +15,7 @@ from audiostride.data.store import Store
 from audiostride.layers import Window
 from audiostride.training import tensorboard
 from audiostride.training.fit import train
+from audiostride.training.lightning_module import ClassifierTraining
 
 
 def events(run: Path) -> EventAccumulator:
@@ -103,6 +104,37 @@ def test_failing_figure_warns_once_and_does_not_end_a_run(
     assert warnings == ["cannot draw figures for TensorBoard: disk full"]
     assert metrics(tmp_path / "run")[-1]["step"] == 6
     assert_same(weights(tmp_path / "run"), weights(tmp_path / "without"))
+
+
+def test_steps_do_not_drift_when_a_run_is_resumed(store: Store, tmp_path: Path) -> None:
+    train(tiny(store), tmp_path / "whole")
+    for steps in (2, 4, 6):
+        train(tiny(store, steps=steps), tmp_path / "run", resume=steps > 2)
+    whole, run = events(tmp_path / "whole"), events(tmp_path / "run")
+    assert whole.Tags()["scalars"] == run.Tags()["scalars"]
+    for name in whole.Tags()["scalars"]:
+        steps_logged = [event.step for event in whole.Scalars(name)]
+        assert steps_logged == [event.step for event in run.Scalars(name)] == [2, 4, 6]
+
+
+def test_events_after_the_last_checkpoint_are_dropped_when_a_run_is_resumed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(store, steps=8, validate_every=4)
+    recipe.trainer = {"log_every_n_steps": 1}
+    step = ClassifierTraining.training_step
+
+    def interrupted(self: ClassifierTraining, *args: Any) -> Any:
+        if self.global_step == 6:
+            raise RuntimeError
+        return step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierTraining, "training_step", interrupted)
+        with pytest.raises(RuntimeError):
+            train(recipe, tmp_path / "run")
+    train(recipe, tmp_path / "run", resume=True)
+    assert [event.step for event in events(tmp_path / "run").Scalars("train/loss")] == list(range(1, 9))
 
 
 def test_settings_are_in_the_table_of_hyperparameters(store: Store, tmp_path: Path) -> None:
