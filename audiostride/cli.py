@@ -41,6 +41,22 @@ def prepare(arguments: Sequence[str]) -> None:
     prepare_dataset(dataset, Path(args.source), _path(args.out), settings, options, download, mirror)
 
 
+def check(arguments: Sequence[str]) -> None:
+    """Read whole prepared corpora, and compare their sound with its checksums."""
+    args = parse(parsers.check_parser(check.__doc__), arguments)
+
+    from audiostride.data.store import damaged
+
+    for corpus in args.corpora:
+        if names := damaged(Path(corpus)):
+            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise UserError(
+                f"the prepared corpus in {corpus} is damaged ({', '.join(names[:3])}{rest}): delete it and "
+                "prepare it again"
+            )
+        logger.info(f"{corpus}: no damage found")
+
+
 def train(arguments: Sequence[str]) -> None:
     """Train a recipe; any of its settings can be given as an option."""
     parser = parsers.train_parser(train.__doc__)
@@ -188,7 +204,7 @@ def _path(name: str | None) -> Path | None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
-    for command in (prepare, train, study, test, strides, report, summary, bench, demo)
+    for command in (prepare, check, train, study, test, strides, report, summary, bench, demo)
 }
 
 

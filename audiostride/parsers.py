@@ -29,6 +29,13 @@ def dataset_parser(name: str, dataset: "Dataset") -> ArgumentParser:
     return parser
 
 
+def check_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride check`."""
+    parser = make_parser("check", description)
+    parser.add_argument("corpora", type=str, nargs="+", help="Folders of prepared corpora.")
+    return parser
+
+
 def train_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride train`."""
     parser = recipe_parser("train", description, "%(prog)s RECIPE [--any.setting value] [--resume]")

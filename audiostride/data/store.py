@@ -1,13 +1,17 @@
 """The prepared corpus: all recordings of a dataset in one memory-mapped file, from which windows are cut.
 
 waveforms.i16    all recordings one after another, 16-bit, little-endian
-index.npz        for each recording: first sample, split, label of each task, group, name
-card.json        description: tasks and labels, counts, seconds, settings, source, a hash
+index.npz        for each recording: first sample, split, label of each task, group, name, digest
+card.json        description: tasks and labels, counts, seconds, settings, source, a hash of all digests
 problems.csv     files and rows that were left out, or that should be checked
+
+Opening a corpus checks the card, the index and the samples of a few recordings; `damaged` checks all samples.
 """
 
 import hashlib
 import json
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +28,21 @@ from audiostride.errors import UserError
 
 FORMAT = 2
 SAMPLE_RATE = 16000  # in Hz, the same as the frontend's
+# Each time a corpus is opened, this many recordings are checked, as far as they have so many bytes together.
+_SAMPLED, _SAMPLED_BYTES = 8, 1 << 22
+# What reading damaged JSON, zip and npy files raises.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    MemoryError,
+    BadZipFile,
+    struct.error,
+    zlib.error,
+)
 WAVEFORMS, INDEX, CARD, PROBLEMS = "waveforms.i16", "index.npz", "card.json", "problems.csv"
 
 
@@ -40,6 +59,8 @@ class Store:
         labels: from task to (recordings,), index into `tasks[task]`, −1 for none.
         groups: (recordings,), hash of the group of each recording. A split keeps groups whole.
         packed_names: (bytes,), the names of all recordings as UTF-8, separated by zero bytes.
+        digests: (recordings, 16), `digest` of the samples of each recording as bytes; None in a corpus of an
+            older version of audiostride.
     """
 
     folder: Path
@@ -50,6 +71,7 @@ class Store:
     labels: dict[str, NDArray[np.int64]]
     groups: NDArray[np.uint64]
     packed_names: NDArray[np.uint8]
+    digests: NDArray[np.uint8] | None = None
 
     def __reduce__(self) -> Any:
         """Let processes that load batches map the file again instead of copying it."""
@@ -80,9 +102,49 @@ class Store:
             digest.update(part.tobytes())
         return digest.hexdigest()
 
+    def samples(self, recording: int) -> NDArray[np.int16]:
+        """Return (samples,), the samples of one recording."""
+        return self.waveforms[self.starts[recording] : self.starts[recording + 1]]
 
-def open_store(folder: Path) -> Store:
+    def is_damaged(self, recording: int) -> bool:
+        """Whether the samples of a recording are not those that were packed."""
+        assert self.digests is not None
+        return digest(self.samples(recording)) != self.digests[recording].tobytes().hex()
+
+
+def digest(samples: NDArray[np.int16]) -> str:
+    """Return a hash of samples, 32 hexadecimal digits."""
+    return hashlib.blake2b(samples.astype("<i2", copy=False).data, digest_size=16).hexdigest()
+
+
+def joint_hash(digests: Sequence[str]) -> str:
+    """Return the hash of a corpus, made of those of its recordings."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def damaged(folder: Path) -> list[str]:
+    """Read a whole prepared corpus, and return the names of the recordings whose samples are damaged.
+
+    A corpus of an older version of audiostride has one hash for all recordings. If it is wrong, the result is
+    the name of the file of the waveforms.
+
+    Raises:
+        UserError: see `open_store`.
+    """
+    store = open_store(folder, sample=False)
+    recordings = range(len(store.splits))
+    if store.digests is not None:
+        return [str(store.names[recording]) for recording in recordings if store.is_damaged(recording)]
+    found = joint_hash([digest(store.samples(recording)) for recording in recordings])
+    return [] if found == store.card["hash"] else [WAVEFORMS]
+
+
+def open_store(folder: Path, sample: bool = True) -> Store:
     """Open a prepared corpus.
+
+    Args:
+        folder: folder of the prepared corpus.
+        sample: also check the samples of a few recordings, other ones each time.
 
     Raises:
         UserError: if there is none in the folder, or if it is damaged or from another version of audiostride.
@@ -92,25 +154,57 @@ def open_store(folder: Path) -> Store:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if card["format"] == FORMAT:
-            return _open(folder, card)
-    except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile) as error:
-        raise UserError(f"the prepared corpus in {folder} is damaged ({error}): prepare it again") from error
+            return _open(folder, card, sample)
+    except _DAMAGE as error:
+        raise UserError(
+            f"the prepared corpus in {folder} is damaged ({error}): delete it and prepare it again"
+        ) from error
     raise UserError(f"{folder} was prepared by another version of audiostride: prepare it again")
 
 
-def _open(folder: Path, card: dict[str, Any]) -> Store:
+def _open(folder: Path, card: dict[str, Any], sample: bool) -> Store:
+    if card.get("checksum") not in (None, _checksum(card)):
+        raise ValueError(f"{CARD} has another checksum")
     with np.load(folder / INDEX) as index:
         labels = {task: index[f"label/{number}"] for number, task in enumerate(card["tasks"])}
         starts, splits, groups, names = (index[name] for name in ("starts", "splits", "groups", "names"))
+        digests = index.get("digests")
     # Read-only: the whole of a writable private map counts as used memory.
     waveforms = np.memmap(folder / WAVEFORMS, dtype="<i2", mode="r")
     if len(waveforms) != starts[-1]:
         raise ValueError(f"{WAVEFORMS} has the wrong length")
-    return Store(folder, card, waveforms, starts, splits, labels, groups, names)
+    store = Store(folder, card, waveforms, starts, splits, labels, groups, names, digests)
+    if sample and digests is not None:
+        _check_some(store)
+    return store
+
+
+def _check_some(store: Store) -> None:
+    """Raise `ValueError` if one of a few recordings is damaged."""
+    left = _SAMPLED_BYTES
+    for recording in np.random.default_rng().integers(len(store.splits), size=_SAMPLED):
+        left -= store.samples(recording).nbytes
+        if left >= 0 and store.is_damaged(recording):
+            raise ValueError(f"{WAVEFORMS} has other samples of {store.names[recording]}")
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Write card.json, with a checksum."""
+    content = json.dumps(card | {"checksum": _checksum(card)}, indent=2)
+    (folder / CARD).write_text(content + "\n", encoding="utf-8")
+
+
+def _checksum(card: dict[str, Any]) -> str:
+    content = {key: value for key, value in card.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def write_index(
-    folder: Path, recordings: Sequence[Recording], lengths: Sequence[int], tasks: dict[str, list[str]]
+    folder: Path,
+    recordings: Sequence[Recording],
+    lengths: Sequence[int],
+    digests: Sequence[str],
+    tasks: dict[str, list[str]],
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Write index.npz. Return the number of recordings of each split, task and label."""
     splits = np.array([SPLITS.index(r.split) for r in recordings], dtype=np.int8)
@@ -123,6 +217,7 @@ def write_index(
         splits=splits,
         groups=hashes(r.group or r.path for r in recordings),
         names=np.frombuffer(text, np.uint8),
+        digests=np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 16),
         **{f"label/{number}": values for number, values in enumerate(labels.values())},
     )
     return {

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,9 @@ from audiostride.data.store import (
     SAMPLE_RATE,
     WAVEFORMS,
     Store,
+    joint_hash,
     open_store,
+    write_card,
     write_index,
 )
 from audiostride.errors import UserError
@@ -151,7 +152,8 @@ def _write_metadata(
     kept = [(r, entry) for r, entry in zip(corpus.recordings, packed, strict=True) if entry.samples]
     recordings = [recording for recording, _ in kept]
     lengths = [entry.samples for _, entry in kept]
-    counts = write_index(folder, recordings, lengths, corpus.tasks)
+    digests = [entry.digest for _, entry in kept]
+    counts = write_index(folder, recordings, lengths, digests, corpus.tasks)
     _write_problems(problems, folder / PROBLEMS)
     card: dict[str, Any] = {
         "format": FORMAT,
@@ -165,13 +167,13 @@ def _write_metadata(
         "seconds": round(sum(lengths) / SAMPLE_RATE, 3),
         "left_out": len(packed) - len(kept),
         "problems": Counter(problem.reason for problem in problems),
-        "notes": [*corpus.notes, *leakage_notes(recordings, [entry.digest for _, entry in kept])],
+        "notes": [*corpus.notes, *leakage_notes(recordings, digests)],
         "tasks": corpus.tasks,
         "counts": counts,
-        "hash": hashlib.sha256("".join(entry.digest for _, entry in kept).encode()).hexdigest(),
+        "hash": joint_hash(digests),
         "source": source,
     }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_card(folder, card)
 
 
 def _write_problems(problems: Sequence[Problem], target: Path) -> None:

@@ -4,7 +4,6 @@ Not joblib's loky: if one of its workers dies, all pending chunks fail; and its 
 is killed, by more than half a minute. Not multiprocessing: its processes run the user's script again.
 """
 
-import hashlib
 import os
 import pickle
 import signal
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
-from audiostride.data.store import SAMPLE_RATE
+from audiostride.data.store import SAMPLE_RATE, digest
 
 # Limits of the files that a process reads at a time: enough to hide the communication between processes.
 _CHUNK_FILES, _CHUNK_BYTES = 64, 1 << 22
@@ -126,10 +125,9 @@ def _read_chunk(folder: Path, longest_s: float, files: list[File]) -> Chunk:
         except BadSoundError as error:
             entries.append(PackedFile(file, 0, "", error.reason))
             continue
-        content = sound.samples.astype("<i2", copy=False).tobytes()
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        samples.append(content)
-        entries.append(PackedFile(file, len(sound.samples), digest, "is clipped" if sound.clipped else ""))
+        samples.append(sound.samples.astype("<i2", copy=False).tobytes())
+        problem = "is clipped" if sound.clipped else ""
+        entries.append(PackedFile(file, len(sound.samples), digest(sound.samples), problem))
     return b"".join(samples), entries
 
 

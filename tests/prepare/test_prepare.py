@@ -63,7 +63,7 @@ def test_card_counts_recordings_and_seconds(corpus: Corpus, out: Path) -> None:
     assert card["notes"][0] == "a note"
     assert [note.split(" share ")[0] for note in card["notes"][1:]] == [
         "2 of 2 valid recordings",
-        "2 of 3 test recordings",
+        "3 of 3 test recordings",
     ]
     assert card["problems"] == {"row without its file": 1, "cannot be read as sound": 1}
 
@@ -182,7 +182,7 @@ def test_damaged_corpus_reports_a_clear_error_and_is_prepared_again(corpus: Corp
         ("card.json", b"\xff", "is damaged"),
     ]:
         (out / name).write_bytes(content)
-        with pytest.raises(UserError, match=message + ".*: prepare it again"):
+        with pytest.raises(UserError, match=message + r".*: (delete it and )?prepare it again"):
             open_store(out)
         prepare(corpus, out)
         assert contents(out) == whole
