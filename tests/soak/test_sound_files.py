@@ -14,6 +14,7 @@ from helpers.soak import Attack
 from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
 from audiostride.corpora.base import Corpus, Recording
+from audiostride.prepare import reader_pool
 from audiostride.prepare.prepare import prepare
 
 # Suffix, format and subtype.
