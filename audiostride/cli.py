@@ -204,7 +204,7 @@ def _path(name: str | None) -> Path | None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
-    for command in (prepare, check, train, study, test, strides, report, summary, bench, demo)
+    for command in (prepare, train, study, test, strides, report, summary, check, bench, demo)
 }
 
 

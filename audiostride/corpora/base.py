@@ -189,7 +189,7 @@ def sound_files(folder: Path, suffixes: frozenset[str] = SOUND_SUFFIXES) -> Iter
 
 
 def _raise_unreadable(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise UserError(
             f"the folder {error.filename} cannot be read ({error.strerror}): make it readable, or remove it"
         ) from error
