@@ -39,7 +39,8 @@ def read(folder: Path, split: Literal["official", "paper"] = "official") -> Corp
     Args:
         folder: The folder with nsynth-train, nsynth-valid and nsynth-test.
         split: "official" uses the folders as they are named; "paper" tests on nsynth-valid and validates on
-            nsynth-test. In both, no instrument of the training split is in another split.
+            nsynth-test. In the public dataset no instrument of the training split is in another split;
+            preparing notes it if this is not so.
 
     Raises:
         UserError: if the folder is missing or empty, or is not NSynth.
