@@ -55,12 +55,12 @@ def _prepare(corpus: Corpus, out: Path, workers: int) -> dict[str, Any]:
     return {
         "left_out": store.card["left_out"],
         "files_per_second": len(corpus.recordings) / seconds,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
         "peak_mb_of_a_worker": worker_peak_mb or None,
     }
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Return the peak memory of this process; getrusage would include that of the process it forked from."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None

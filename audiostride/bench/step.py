@@ -1,8 +1,14 @@
-"""How the time of a training step divides into windows, frontend, network, optimiser and logging."""
+"""How the time of a training step divides into windows, frontend, network, optimiser and logging.
 
+And what the step costs in page faults and memory, with and without `audiostride.allocator`.
+"""
+
+import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count, pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -13,9 +19,12 @@ from lightning.pytorch.profilers import Profiler
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 
+from audiostride import allocator
 from audiostride.bench.noise_corpus import noise_corpus
+from audiostride.bench.prepare import peak_mb
 from audiostride.bench.settings import StepBench
 from audiostride.config import recipe as recipes
+from audiostride.config.run_folder import CHECKPOINTS
 from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.windows import TrainingWindows
@@ -32,6 +41,7 @@ _LOG_EVERY = 10
 _WARM_UP = _LOG_EVERY + 1
 
 _NOT_FUSED = "optimiser, not fused"
+_GIVEN_BACK = "whole step, freed memory given back"
 
 
 def bench_step(settings: StepBench) -> list[dict[str, Any]]:
@@ -39,18 +49,36 @@ def bench_step(settings: StepBench) -> list[dict[str, Any]]:
 
     Windows, frontend, network and optimiser are measured outside the trainer, in turns. Logging is measured
     inside it: all that callbacks and TensorBoard do in a step, without figures. It is logged every 10 steps,
-    where training logs every 50. Adam that is not fused is no part of the step; its row is for comparison.
+    where training logs every 50. Two rows are for comparison: Adam that is not fused, and the step of a
+    process whose allocator gives freed memory back to the system (see `audiostride.allocator`).
 
     Returns:
-        One row per part: "part", "ms", and "percent" of the whole step.
+        One row per part: "part", "ms", and "percent" of the whole step. Whole steps, each measured in a fresh
+        process, have the number of page faults per step, the percentage of their time that the system takes,
+        most of it for page faults, and the peak memory of the process in MB.
     """
     with TemporaryDirectory() as folder:
         recipe = _recipe(settings, Path(folder))
         parts = _time_parts(recipe, settings)
-        step_ms, logging_ms = _time_training(recipe, Path(folder) / "run")
+        kept, given_back = (
+            _in_fresh_process(recipe, Path(folder) / name, keep)
+            for name, keep in (("kept", True), ("given back", False))
+        )
     not_fused = {_NOT_FUSED: parts.pop(_NOT_FUSED)}
-    times = {**parts, "logging": logging_ms, "whole step": step_ms, **not_fused}
-    return [{"part": part, "ms": ms, "percent": 100 * ms / step_ms} for part, ms in times.items()]
+    times = {**parts, "logging": kept["logging_ms"], "whole step": kept["ms"], **not_fused}
+    times[_GIVEN_BACK] = given_back["ms"]
+    whole = {"whole step": kept, _GIVEN_BACK: given_back}
+    return [
+        {"part": part, "ms": ms, "percent": 100 * ms / kept["ms"]}
+        | {name: whole.get(part, {}).get(name) for name in ("page_faults", "system_percent", "peak_mb")}
+        for part, ms in times.items()
+    ]
+
+
+def _in_fresh_process(recipe: Recipe, run: Path, keep_freed_memory: bool) -> dict[str, float]:
+    """Return what `_measure_training` returns in a process that keeps freed memory, or does not."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(_measure_training, recipe, run, keep_freed_memory).result()
 
 
 def _recipe(settings: StepBench, folder: Path) -> Recipe:
@@ -110,12 +138,14 @@ class _StepProfiler(Profiler):
     def __init__(self) -> None:
         super().__init__()
         self.step_starts: list[float] = []
+        self.usages: list[resource.struct_rusage] = []  # of this process, when each step begins
         self.logging_seconds = 0.0
         self.nesting = 0  # callbacks call the logger: only the outermost action counts
 
     def start(self, action_name: str) -> None:
         if action_name == "run_training_batch":
             self.step_starts.append(time.perf_counter())
+            self.usages.append(resource.getrusage(resource.RUSAGE_SELF))
         elif _is_logging(action_name):
             self.nesting += 1
             if self.nesting == 1:
@@ -159,16 +189,29 @@ class _ProfiledEvents(EventLogger):
             super().save()
 
 
-def _time_training(recipe: Recipe, run: Path) -> tuple[float, float]:
-    """Return milliseconds of a training step (median) and of its logging (mean), after the warm-up."""
+def _measure_training(recipe: Recipe, run: Path, keep_freed_memory: bool) -> dict[str, float]:
+    """Train, and return figures of the steps after the warm-up.
+
+    Returns:
+        Milliseconds of a step (median) and of its logging (mean), page faults per step (median), percentage
+        of the time that this process spends in the system, and its peak memory in MB.
+    """
+    if keep_freed_memory:
+        allocator.keep_freed_memory()
     data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
     module = _ProfiledTraining(Classifier(data.labels, recipe.model), recipe.training, recipe.augmentation)
     module.profiler = profiler = _StepProfiler()
-    run.mkdir()
+    (run / CHECKPOINTS).mkdir(parents=True)
     with quiet_lightning():
         logger = _ProfiledEvents(recipe, run, profiler)
         options = trainer_options(recipe, run) | {"profiler": profiler, "logger": logger}
         make_trainer(options, run).fit(module, data)
-    starts = profiler.step_starts[_WARM_UP:]
-    steps = [1000 * (after - before) for before, after in pairwise(starts)]
-    return median(steps), 1000 * profiler.logging_seconds / len(starts)
+    starts, usages = profiler.step_starts[_WARM_UP:], profiler.usages[_WARM_UP:]
+    seconds, system = starts[-1] - starts[0], usages[-1].ru_stime - usages[0].ru_stime
+    return {
+        "ms": median(1000 * (after - before) for before, after in pairwise(starts)),
+        "logging_ms": 1000 * profiler.logging_seconds / len(starts),
+        "page_faults": median(after.ru_minflt - before.ru_minflt for before, after in pairwise(usages)),
+        "system_percent": 100 * system / seconds,
+        "peak_mb": peak_mb(),
+    }

@@ -125,8 +125,16 @@ def test_parts_of_a_step_are_percentages_of_the_whole() -> None:
     rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=14))}
     assert list(rows) == [
         "windows", "frontend", "network, forward and backward", "optimiser", "logging", "whole step",
-        "optimiser, not fused",
+        "optimiser, not fused", "whole step, freed memory given back",
     ]  # fmt: skip
     for row in rows.values():
         assert row["percent"] == pytest.approx(100 * row["ms"] / rows["whole step"]["ms"])
         assert row["ms"] > 0
+    whole = [row for part, row in rows.items() if part.startswith("whole step")]
+    for row in rows.values():
+        assert row.keys() == {"part", "ms", "percent", "page_faults", "system_percent", "peak_mb"}
+        assert (row["page_faults"] is None) == (row not in whole)
+    for row in whole:
+        assert row["page_faults"] >= 0
+        assert 0 <= row["system_percent"] <= 100
+        assert 100 < row["peak_mb"] < 10_000
