@@ -18,7 +18,7 @@ from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.confusion import confusion_counts
 from audiostride.analysis.intervals import Outcomes
 from audiostride.config.recipe import read_config
-from audiostride.config.run_folder import checkpoint_path
+from audiostride.config.run_folder import CHECKPOINTS, checkpoint_path
 from audiostride.config.settings import TrainingSettings
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.selection import Selection
@@ -114,7 +114,7 @@ def evaluation(
             f"{' and '.join(recipe.data.corpora)} has no {split} recordings of {', '.join(classifier.labels)}"
         )
     module = ClassifierTraining(classifier, TrainingSettings())
-    metrics = _test(module, data, split)
+    metrics = _test(module, data, split, run)
     note = _note_of_another_corpus(selection, saved, run)
     if note:
         logger.warning(note)
@@ -177,12 +177,14 @@ def _note_of_another_corpus(selection: Selection, saved: Mapping[str, Any], run:
     )
 
 
-def _test(module: ClassifierTraining, data: WindowsModule, split: str) -> dict[str, float]:
+def _test(module: ClassifierTraining, data: WindowsModule, split: str, run: Path) -> dict[str, float]:
     """Return what the module logs in a test on a split."""
     with quiet_lightning(), out_of_memory_as_user_error():
         trainer = Trainer(
             accelerator="cuda" if torch.cuda.is_available() else "cpu",
             devices=1,
+            # Under SLURM, Lightning would load weights of its own from the working folder.
+            default_root_dir=run / CHECKPOINTS,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
