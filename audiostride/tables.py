@@ -106,8 +106,17 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in flat)
     return text.getvalue().rstrip("\n")
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value as a cell of a CSV file, with an apostrophe before text that a spreadsheet would run.
+
+    Text that begins with =, +, -, @, a tab or a line break is a formula to a spreadsheet. Numbers stay.
+    """
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    return f"'{value}" if formula else value
 
 
 def _flat(row: dict[str, Any], kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from audiostride.tables import Spread, render
 
 ROWS = [{"name": "a", "stride": 1.23456789, "edge": None}, {"name": "long, name", "stride": 20.0, "edge": 3}]
@@ -57,3 +59,10 @@ def test_markdown_and_latex_escape_special_characters() -> None:
 def test_deviation_divides_by_one_less_than_the_number_of_values() -> None:
     assert Spread.of([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert Spread.of([1.5]) == (1.5, None)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@SUM(A1)", "\t=1", '=HYPERLINK("a","b")'])
+def test_text_that_is_a_formula_to_a_spreadsheet_gets_an_apostrophe_in_csv(text: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(render([{"task": text, "loss": -1.5}], "csv"), newline=""))
+    assert row == {"task": f"'{text}", "loss": "-1.5"}
+    assert json.loads(render([{"task": text, "loss": -1.5}], "json")) == [{"task": text, "loss": -1.5}]

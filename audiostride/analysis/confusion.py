@@ -38,6 +38,8 @@ def draw_confusion(task: str, outcomes: Tensor, labels: Sequence[str]) -> NamedF
         labels: names of all labels. Only those that occur as a label or prediction are drawn.
     """
     counts = confusion_counts(outcomes, len(labels))
+    # Labels of earlier versions may be names of folders that are not UTF-8.
+    labels = [label.encode("utf-8", "replace").decode() for label in labels]
     alt = (
         f"Confusion matrix of {task}: {int(counts.diagonal().sum())} of {len(outcomes)} correct"
         f"{_most_frequent_mistakes(counts, labels)}."

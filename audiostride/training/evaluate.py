@@ -18,12 +18,13 @@ from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.confusion import confusion_counts
 from audiostride.analysis.intervals import Outcomes
 from audiostride.config.recipe import read_config
-from audiostride.config.run_folder import CHECKPOINTS, checkpoint_path
+from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import TrainingSettings
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.selection import Selection
 from audiostride.errors import UserError
 from audiostride.models.classifier import read_checkpoint, restore
+from audiostride.tables import csv_cell
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
 
@@ -114,7 +115,7 @@ def evaluation(
             f"{' and '.join(recipe.data.corpora)} has no {split} recordings of {', '.join(classifier.labels)}"
         )
     module = ClassifierTraining(classifier, TrainingSettings())
-    metrics = _test(module, data, split, run)
+    metrics = _test(module, data, split)
     note = _note_of_another_corpus(selection, saved, run)
     if note:
         logger.warning(note)
@@ -177,14 +178,12 @@ def _note_of_another_corpus(selection: Selection, saved: Mapping[str, Any], run:
     )
 
 
-def _test(module: ClassifierTraining, data: WindowsModule, split: str, run: Path) -> dict[str, float]:
+def _test(module: ClassifierTraining, data: WindowsModule, split: str) -> dict[str, float]:
     """Return what the module logs in a test on a split."""
     with quiet_lightning(), out_of_memory_as_user_error():
         trainer = Trainer(
             accelerator="cuda" if torch.cuda.is_available() else "cpu",
             devices=1,
-            # Under SLURM, Lightning would load weights of its own from the working folder.
-            default_root_dir=run / CHECKPOINTS,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -195,9 +194,12 @@ def _test(module: ClassifierTraining, data: WindowsModule, split: str, run: Path
 
 def _write_confusion(evaluated: Evaluation, folder: Path) -> None:
     for task in evaluated.outcomes:
-        labels, matrix = evaluated.labels[task], evaluated.confusion(task).tolist()
+        matrix = evaluated.confusion(task).tolist()
+        labels = [csv_cell(label) for label in evaluated.labels[task]]
         # Some characters that a task's name may have are not allowed in names of files.
-        with (folder / f"{quote(task, safe=' ')}.csv").open("w", newline="", encoding="utf-8") as file:
+        path = folder / f"{quote(task, safe=' ')}.csv"
+        # Labels of earlier versions may be names of folders that are not UTF-8.
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(["label", *labels])
             writer.writerows([label, *row] for label, row in zip(labels, matrix, strict=True))

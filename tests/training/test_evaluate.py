@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from audiostride import load
 from audiostride.analysis.intervals import accuracy_interval
+from audiostride.cli import main
 from audiostride.corpora import speech_commands
 from audiostride.corpora.base import SPLITS, Corpus, Recording
 from audiostride.data.selection import select
@@ -138,3 +139,27 @@ def test_notes_of_the_corpus_are_repeated_with_its_results(
     evaluate(tmp_path / "run")
     notes = [message for message in caplog.messages if message.startswith(f"{store.folder}: ")]
     assert ["test recordings share their group" in note for note in notes] == [False, True]
+
+
+def test_labels_with_odd_characters_are_written_and_drawn(tmp_path: Path) -> None:
+    """A corpus of an earlier version may have labels that are names of folders that are not UTF-8."""
+    labels = ["=SUM(A1)", "caf\udce9", "$\\frac", '-a,"b"\n']
+    (tmp_path / "source").mkdir()
+    recordings = []
+    for number in range(24):
+        noise = np.random.default_rng(number).standard_normal(4000) / 9
+        soundfile.write(tmp_path / "source" / f"{number}.wav", noise, 16000)
+        split = SPLITS[number // 4 % 3]
+        recordings.append(Recording(f"{number}.wav", split, {"=odd": labels[number % 4]}))
+    corpus = Corpus("odd", tmp_path / "source", "given", {"=odd": labels}, recordings)
+    train(recipe(prepare(corpus, tmp_path / "out"), steps=2), tmp_path / "run")
+    for format in ("table", "csv", "json", "markdown", "latex"):
+        options = ["--confusion", str(tmp_path / "confusion"), "--format", format]
+        assert main(["test", str(tmp_path / "run"), *options]) == 0
+    (file,) = (tmp_path / "confusion").iterdir()
+    header, *rows = csv.reader(file.open(newline="", encoding="utf-8", errors="surrogateescape"))
+    escaped = ["'=SUM(A1)", "caf\udce9", "$\\frac", '\'-a,"b"\n']
+    assert header == ["label", *escaped]
+    assert [row[0] for row in rows] == escaped
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "report.html")]) == 0
+    assert "Confusion" in (tmp_path / "report.html").read_text()
