@@ -190,21 +190,31 @@ def changed(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
     return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
-# Settings that a run's result should not depend on.
-_IRRELEVANT = ("trainer.", "training.seed", "data.workers")
+# Settings that cannot change the result of a run, apart from chance and rounding. Everything else does, also
+# arguments of the Trainer such as the precision or the clipping of gradients.
+_IRRELEVANT = {
+    "training.seed",
+    "data.workers",
+    "trainer.accelerator",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.enable_autolog_hparams",
+    "trainer.profiler",
+    "trainer.detect_anomaly",
+}
 
 
 def differences(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
     """Return for each recipe its values of the settings that are not the same in all of them.
 
-    The seed, the Trainer's arguments and the number of workers are left out.
+    The seed and settings that cannot change the result, such as the number of workers, are left out.
     """
     all_settings = [flat(recipe) for recipe in recipes]
     names = dict.fromkeys(name for settings in all_settings for name in settings)
     differing = [
         name
         for name in names
-        if not name.startswith(_IRRELEVANT)
+        if name not in _IRRELEVANT
         and any(settings.get(name) != all_settings[0].get(name) for settings in all_settings)
     ]
     return [{name: settings.get(name) for name in differing} for settings in all_settings]
