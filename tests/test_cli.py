@@ -97,7 +97,7 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
         (
             ("train", "demo", "--model.smoothness", "-2"),
             1,
-            "model.smoothness must be a finite number, at least 0",
+            "model.smoothness must be a number from 0 to 10000",
         ),
         (
             ("train", "demo", "--data.corpus", "nowhere"),

@@ -24,6 +24,7 @@ from audiostride.errors import UsageError, UserError
 T = TypeVar("T")
 
 _YAML = "yaml 1.2"
+_HARMLESS = 40  # number of characters of a text that can neither be deeply nested nor expand much
 set_loader(_YAML, yaml.load, exceptions=(yaml.YamlError,))
 set_parsing_settings(
     # The strings below the fields of a dataclass are the help texts of its options.
@@ -79,7 +80,10 @@ def parse(
         UsageError: with a sentence that says which argument is wrong.
     """
     try:
+        _check_texts(arguments)
         return parser.parse_args(list(arguments), namespace=below)
+    except yaml.BombError as error:
+        raise UsageError(f"a value cannot be read: {error}") from error
     except ArgumentError as error:
         chosen = (commands or {}).get(arguments[0] if arguments else "", parser)
         raise UsageError(_explain(error, chosen, _given_options(arguments))) from error
@@ -92,9 +96,26 @@ def parse_settings(parser: ArgumentParser, settings: dict[str, Any]) -> Namespac
         UserError: with a sentence that says which setting is wrong.
     """
     try:
+        _check_texts(settings.values())
         return parser.parse_object(settings)
+    except yaml.BombError as error:
+        raise UserError(f"a value cannot be read: {error}") from error
     except (ArgumentError, ImportError) as error:
         raise UserError(_explain(error, parser, flatten(settings).items())) from error
+
+
+def _check_texts(values: Iterable[Any]) -> None:
+    """Raise `yaml.BombError` about a bomb in a text: jsonargparse may read it as YAML by another loader."""
+    for value in values:
+        if isinstance(value, dict | list):
+            _check_texts([*value, *value.values()] if isinstance(value, dict) else value)
+        elif isinstance(value, str) and len(value) > _HARMLESS:
+            try:
+                yaml.load(value.partition("=")[2] if value.startswith("--") else value)
+            except yaml.BombError:
+                raise
+            except yaml.YamlError:
+                pass  # plain text
 
 
 def instantiate(kind: type[T], parser: ArgumentParser, parsed: Namespace) -> T:

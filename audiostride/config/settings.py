@@ -15,6 +15,15 @@ from audiostride.config.trainer_arguments import check_trainer_arguments
 Count = Annotated[int, AtLeast(0)]
 PositiveCount = Annotated[int, AtLeast(1)]
 NonNegative = Annotated[float, AtLeast(0)]
+# Limits above which a value is a mistake: a layer of 16384 channels has 268 million weights, a ramp of 10,000
+# bins is wider than the spectrum of a window of three minutes, and no machine has room for more windows.
+Channels = Annotated[int, Between(1, 16384)]
+Smoothness = Annotated[float, Between(0, 10_000)]
+BatchSize = Annotated[int, Between(1, 65_536)]
+Workers = Annotated[int, Between(0, 1024)]
+Masks = Annotated[int, Between(0, 100)]
+WindowSeconds = Annotated[float, Between(0.1, 3600)]
+ShiftSeconds = Annotated[float, Between(0, 3600)]
 Stride = Annotated[float, AtLeast(1)]
 Decibels = Annotated[float, AtLeast(-200)]
 
@@ -23,14 +32,14 @@ Decibels = Annotated[float, AtLeast(-200)]
 class ModelSettings:
     """The network, see `SeparableCNN`."""
 
-    channels: Sequence[PositiveCount] = (64, 128, 256, 256, 512, 512)
+    channels: Sequence[Channels] = (64, 128, 256, 256, 512, 512)
     """Number of channels of each block."""
     strides: Sequence[tuple[Stride, Stride]] = ((2, 2), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2))
     """Initial strides of each block: one over time, one over frequency."""
     downsampling: Literal["strided", "max", "average", "blur", "spectral", "diffstride"] = "diffstride"
     """How feature maps are downsampled. Only diffstride learns strides; only it and spectral
     take fractional ones."""
-    smoothness: NonNegative = 4.0
+    smoothness: Smoothness = 4.0
     """Width of the ramp of DiffStride's window, in DFT bins; if the ramp is relative, as a fraction of the
     output length."""
     shared: bool = False
@@ -90,9 +99,9 @@ class DataSettings:
     """Fraction of the training recordings held out for validation, if the corpus has no validation split.
     Groups stay whole and each label that has several gets one, so it can be more in a small corpus. With 0
     all train, and the last checkpoint counts as best."""
-    window_s: Annotated[float, Between(0.1, 3600)] = 1.0
+    window_s: WindowSeconds = 1.0
     """Length of a window in seconds."""
-    workers: Count = 0
+    workers: Workers = 0
     """Number of processes that load batches ahead. 0 is fastest, unless the corpus exceeds the memory."""
 
     def __post_init__(self) -> None:
@@ -128,7 +137,7 @@ def _check_labels(name: str, labels: list[str]) -> None:
 class AugmentationSettings:
     """Random changes to the training windows; by default none, as in the paper."""
 
-    shift_s: NonNegative = 0.0
+    shift_s: ShiftSeconds = 0.0
     """Let a window start up to this many seconds before its recording, or end as much after it."""
     gain_db: Annotated[float, Between(0, 60)] = 0.0
     """Change the level of each window by up to this many decibels, up or down."""
@@ -139,11 +148,11 @@ class AugmentationSettings:
     """Lowest and highest signal-to-noise ratio in decibels."""
     noise_share: Annotated[float, Between(0, 1)] = 0.5
     """Fraction of the windows to which noise is added."""
-    time_masks: Count = 0
+    time_masks: Masks = 0
     """Number of stretches of each spectrogram to mask (SpecAugment)."""
-    time_mask_s: NonNegative = 0.1
+    time_mask_s: ShiftSeconds = 0.1
     """Maximum length of a masked stretch in seconds."""
-    frequency_masks: Count = 0
+    frequency_masks: Masks = 0
     """Number of frequency bands of each spectrogram to mask (SpecAugment)."""
     frequency_mask_channels: PositiveCount = 8
     """Maximum width of a masked band in mel channels."""
@@ -172,7 +181,7 @@ class TrainingSettings:
 
     steps: PositiveCount = 1_000_000
     """Number of steps of the optimiser."""
-    batch_size: PositiveCount = 256
+    batch_size: BatchSize = 256
     """Number of windows in a batch, over all devices. A step takes one batch, or as many as
     trainer.accumulate_grad_batches says."""
     learning_rate: NonNegative = 1e-4
@@ -187,7 +196,7 @@ class TrainingSettings:
     """Weight of each task's loss; 1 for tasks that are not named."""
     complexity: NonNegative = 0.0
     """Weight λ of the cost regulariser J (paper eq. 6). It makes strides grow."""
-    smoothness_from: NonNegative | None = None
+    smoothness_from: Smoothness | None = None
     """Smoothness at the start of training. It narrows to model.smoothness over the first half of the steps. A
     wide ramp gives the strides a clearer gradient, a narrow one makes feature maps smaller. Has no effect
     unless it is larger than model.smoothness."""

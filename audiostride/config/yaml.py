@@ -7,8 +7,13 @@ from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+
+# No recipe or study comes near these limits; without them a file could take minutes to read.
+_MAX_CHARACTERS, _MAX_DEPTH = 1_000_000, 20
 
 
 class YamlError(ValueError):
@@ -19,6 +24,27 @@ class _Constructor(SafeConstructor):
     """Reads dates as text: the core schema of YAML 1.2 has no dates."""
 
 
+class BombError(YamlError):
+    """A text is too long, too deeply nested, or has an alias: reading it could take minutes."""
+
+
+class _Composer(Composer):
+    """Refuses aliases, with which a few lines can stand for billions of values, and deep nesting."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            raise BombError(f"the alias *{event.anchor} is not allowed {_place(event.start_mark)}")
+        if self.depth == _MAX_DEPTH:
+            raise BombError(f"there are more than {_MAX_DEPTH} levels of nesting {_place(event.start_mark)}")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 _Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
@@ -27,9 +53,14 @@ def load(text: str) -> Any:
 
     Raises:
         YamlError: the text is not YAML, or a mapping has the same key twice.
+        BombError: the text is too long or too deeply nested, or has an alias.
     """
+    if len(text) > _MAX_CHARACTERS:
+        raise BombError(f"it has more than {_MAX_CHARACTERS:,} characters")
     try:
         return _yaml().load(text)
+    except BombError:
+        raise
     except (YAMLError, ValueError) as error:
         raise YamlError(_reason(error)) from error
 
@@ -43,7 +74,7 @@ def dump(content: dict[str, Any]) -> str:
 
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)  # the C extension reads YAML 1.1
-    yaml.Constructor = _Constructor
+    yaml.Composer, yaml.Constructor = _Composer, _Constructor
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     return yaml
@@ -52,9 +83,12 @@ def _yaml() -> YAML:
 def _reason(error: Exception) -> str:
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).split())
-    mark = error.problem_mark
     problem = f"{error.context}, {error.problem}" if error.context else error.problem
-    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})"
+    return f"{problem} {_place(error.problem_mark)}"
+
+
+def _place(mark: Any) -> str:
+    return f"(line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _without_tuples(value: Any) -> Any:

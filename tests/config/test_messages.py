@@ -34,8 +34,8 @@ def test_types_are_described_in_words(hint: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--model.smoothness", "abc"], "model.smoothness must be a finite number, at least 0, but is abc"),
-        (["--model.smoothness=abc"], "model.smoothness must be a finite number, at least 0, but is abc"),
+        (["--model.smoothness", "abc"], "model.smoothness must be a number from 0 to 10000, but is abc"),
+        (["--model.smoothness=abc"], "model.smoothness must be a number from 0 to 10000, but is abc"),
         (
             ["--model.strides", "[[a, 1]]"],
             "model.strides must be a list of lists of 2 finite numbers, each at least 1, but is [[a, 1]]",

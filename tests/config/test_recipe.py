@@ -8,6 +8,7 @@ from helpers.command_line import fails
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import recipe_parser
 from audiostride.config.settings import Recipe
+from audiostride.data.store import Store
 
 pytestmark = pytest.mark.usefixtures("working_folder")
 
@@ -64,7 +65,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
             "model: {strides: [[2, 1]], channels: [4, 4]}",
             "model.channels and model.strides need one entry per block",
         ),
-        ("model: {smoothness: -1}", "model.smoothness must be a finite number, at least 0, but is -1"),
+        ("model: {smoothness: -1}", "model.smoothness must be a number from 0 to 10000, but is -1"),
         ("training: {steps: 0}", "r.yaml: training.steps must be a whole number, at least 1, but is 0"),
         ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
         ("data: {labels: [yes, no, yes]}", "data.labels names yes more than once"),
@@ -75,7 +76,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ),
         (
             "model: {channels: 4}",
-            "r.yaml: model.channels must be a list of whole numbers, each at least 1, but is 4",
+            "r.yaml: model.channels must be a list of whole numbers from 1 to 16384, but is 4",
         ),
         ("trainer:", "r.yaml: trainer must hold settings"),
         ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of acoustic_scenes"),
@@ -107,7 +108,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ),
         (
             "augmentation: {shift_s: .inf}",
-            "augmentation.shift_s must be a finite number, at least 0, but is inf",
+            "augmentation.shift_s must be a number from 0 to 3600, but is inf",
         ),
         ("training: {seed: -1}", "training.seed must be a whole number from 0 to 4294967295, but is -1"),
         (
@@ -117,7 +118,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ("training: {steps: }", "r.yaml: training.steps is empty: give it a value or leave it out"),
         (
             "model: {channels: [0, 4], strides: [[1, 1], [1, 1]]}",
-            "model.channels[0] must be a whole number, at least 1, but is 0",
+            "model.channels[0] must be a whole number from 1 to 16384, but is 0",
         ),
         ("data: {labels: [yes]}", "data.labels must name at least two labels, but names 1"),
         ("base: r.yaml", "r.yaml is its own base"),
@@ -130,3 +131,29 @@ def test_wrong_recipe_reports_a_clear_error_and_leaves_nothing(
     Path("r.yaml").write_text(recipe)
     assert sentence in fails(capsys, 1, "train", "r.yaml")
     assert [path.name for path in Path().iterdir()] == ["r.yaml"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--data.window_s=1e300"],
+        ["--data.workers=1000000"],
+        ["--training.batch_size=10000000"],
+        ["--model.channels=[1000000000]", "--model.strides=[[2, 2]]"],
+        ["--model.smoothness=1e9"],
+        ["--training.smoothness_from=1e9"],
+        ["--augmentation.shift_s=1e300"],
+        ["--augmentation.time_masks=1000000000"],
+        ["--augmentation.time_mask_s=1e300"],
+        ["--trainer.overfit_batches=1"],
+        ["--trainer.accelerator=tpu"],
+    ],
+)
+def test_absurd_setting_reports_a_clear_error(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("summary", "train"):
+        message = fails(capsys, 1, command, "small", f"--data.corpus={store.folder}", *options)
+        name = options[0].removeprefix("--").partition("=")[0]
+        assert f"{name}" in message
+        assert "from" in message or "cannot be set" in message or "one of" in message

@@ -1,9 +1,13 @@
 """YAML 1.2: what is text, what is a number, and what is refused."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.command_line import fails
 
+from audiostride.cli import main
 from audiostride.config import yaml
 
 
@@ -45,3 +49,45 @@ def test_dump_keeps_the_order_of_keys_and_turns_tuples_into_lists() -> None:
     text = yaml.dump(content)
     assert text.startswith("b:\n")
     assert yaml.load(text) == {"b": [[2.0, 1e-5], ["yes", "1", "true"]], "a": {"ü": None}}
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOMB, r"the alias \*a0 is not allowed \(line 2, column 10\)"),
+        ("a: &a\n  b: *a", r"the alias \*a is not allowed \(line 2, column 6\)"),
+        ("[" * 10_000, r"more than 20 levels of nesting \(line 1"),
+        ("[" * 10_000 + "]" * 10_000, r"more than 20 levels of nesting"),
+        ("{a: " * 10_000 + "}" * 10_000, r"more than 20 levels of nesting"),
+        ("".join(" " * n + f"a{n}:\n" for n in range(500)), r"more than 20 levels of nesting"),
+        ("- " * 10_000 + "a", r"more than 20 levels of nesting"),
+        ("a: " + "b" * 1_000_000, r"it has more than 1,000,000 characters"),
+        ("a: " + "1" * 10_000, r"Exceeds the limit"),
+    ],
+)
+def test_bombs_are_refused_at_once(text: str, reason: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(yaml.YamlError, match=reason):
+        yaml.load(text)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("command", ["summary", "train", "study"])
+def test_commands_refuse_a_bomb_in_a_file(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bomb.yaml").write_text(BOMB)
+    assert "cannot be read: the alias *a0" in fails(capsys, 1, command, str(tmp_path / "bomb.yaml"))
+    assert main(["summary", "small", "--trainer", "[" * 10_000]) == 2
+    assert main(["summary", "small", "--data.labels", BOMB]) == 2
+    assert main(["summary", "small", f"--data.labels={BOMB}"]) == 2
+    for settings in (
+        {"training": {"steps": BOMB}},
+        {"data": {"labels": {"a": [BOMB]}}},
+        {"data": {"tasks": [BOMB]}},
+    ):
+        (tmp_path / "text.yaml").write_text(yaml.dump(settings))  # the bomb is a text inside of the file
+        assert main(["summary", str(tmp_path / "text.yaml")]) == 1

@@ -157,7 +157,7 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {a: {b: {}, c: {model.smoothness: -1}}}",
-            "x.yaml: model.smoothness must be a finite number, at least 0, but is -1 (in run c)",
+            "x.yaml: model.smoothness must be a number from 0 to 10000, but is -1 (in run c)",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.steps: [many]}",

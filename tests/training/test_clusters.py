@@ -19,7 +19,6 @@ from audiostride.config import yaml
 from audiostride.config.settings import Recipe
 from audiostride.data.store import Store
 from audiostride.errors import UserError
-from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import train
 from audiostride.training.lightning_module import ClassifierTraining
 
@@ -151,18 +150,6 @@ def test_run_under_slurm_ignores_checkpoints_of_lightning(
         monkeypatch.setenv(name, value)
     train(tiny(store, seed=1), tmp_path / "run")
     assert_same(weights(tmp_path / "alone"), weights(tmp_path / "run"))
-
-
-def test_evaluation_under_slurm_ignores_checkpoints_of_lightning(
-    store: Store, tmp_path: Path, working_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for seed in (0, 1):
-        train(tiny(store, seed=seed), tmp_path / str(seed))
-    expected = evaluate(tmp_path / "1", checkpoint="last")
-    (tmp_path / "0" / "checkpoints" / "last.ckpt").rename("hpc_ckpt_1.ckpt")
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    assert evaluate(tmp_path / "1", checkpoint="last") == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
