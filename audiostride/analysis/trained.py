@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiostride.config.recipe import differences, read_config
-from audiostride.config.run_folder import CONFIG, METRICS, read_metrics
+from audiostride.config.recipe import check_config, differences, read_config
+from audiostride.config.run_folder import CONFIG, METRICS, checkpoint_path, read_metrics
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
-from audiostride.models.classifier import Classifier, load
+from audiostride.models.classifier import Classifier, read_checkpoint, restore
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,14 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     Raises:
         UserError: if there is no checkpoint, or it cannot be read.
     """
-    classifier = load(name, checkpoint)
+    path = checkpoint_path(Path(name), checkpoint)
+    saved = read_checkpoint(path)
+    classifier = restore(saved, path)
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
     if not (folder / CONFIG).is_file():
         return TrainedRun(name, classifier, Recipe(model=classifier.settings), [], [])
     recipe, entries = read_config(folder), read_metrics(folder / METRICS)
+    check_config(recipe, saved, folder)
     log = [entry for entry in entries if len(entry["strides"]) == len(classifier.settings.strides)]
     notes = []
     if len(log) < len(entries):

@@ -4,7 +4,7 @@ A recipe's name becomes a `Recipe` in three steps: `find` its file, `read` the f
 settings, `build` the dataclass. `load` does all three.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -181,6 +181,26 @@ def flat(recipe: Recipe) -> dict[str, Any]:
 
 # Settings that may change when a run is resumed. Corpora are compared by their contents, not their folders.
 FREE = ("trainer.", "data.corpus", "data.workers")
+
+
+def check_config(recipe: Recipe, checkpoint: Mapping[str, Any], run: Path) -> None:
+    """Raise an error if a run's config.yaml is not the recipe that its checkpoint was trained with.
+
+    Args:
+        recipe: what `read_config` returns.
+        checkpoint: the content of the checkpoint. Those of earlier versions hold no recipe.
+        run: the run folder, for the message.
+
+    Raises:
+        UserError: a setting differs that cannot change when a run is resumed.
+    """
+    trained, now = flatten(checkpoint.get("recipe", {})), flat(recipe)
+    for name in sorted(trained.keys() & now.keys()):
+        if trained[name] != now[name] and not name.startswith((*FREE, "training.steps")):
+            raise UserError(
+                f"{run / CONFIG} says {name} {now[name]}, but the checkpoint was trained with "
+                f"{trained[name]}: restore the file"
+            )
 
 
 def changed(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -176,11 +176,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _is_checkpoint(saved: Any) -> bool:
     match saved:
-        case {"classifier": {"labels": dict(labels), "settings": dict()}, "state_dict": dict(weights)}:
+        case {
+            "classifier": {"labels": dict(labels), "settings": dict()},
+            "state_dict": dict(weights),
+            "global_step": int(),
+        }:
             lists = all(isinstance(names, list) for names in labels.values())
             names = [*labels, *weights, *(chain(*labels.values()) if lists else [None])]
             tensors = all(isinstance(value, Tensor) for value in weights.values())
-            step = isinstance(saved.get("global_step", 0), int)
-            state = isinstance(saved.get("WindowsModule", {}), dict)
-            return step and state and tensors and all(isinstance(name, str) for name in names)
+            state = all(isinstance(saved.get(name, {}), dict) for name in ("WindowsModule", "recipe"))
+            return state and tensors and all(isinstance(name, str) for name in names)
     return False

@@ -17,7 +17,7 @@ from torch import Tensor
 from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.confusion import confusion_counts
 from audiostride.analysis.intervals import Outcomes
-from audiostride.config.recipe import read_config
+from audiostride.config.recipe import check_config, read_config
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import TrainingSettings
 from audiostride.data.datamodule import WindowsModule
@@ -99,6 +99,7 @@ def evaluation(
     keep_freed_memory()
     recipe, path = read_config(run), checkpoint_path(run, checkpoint)
     saved = read_checkpoint(path)
+    check_config(recipe, saved, run)
     classifier = restore(saved, path)
     if corpus is not None:
         recipe.data.corpus = corpus

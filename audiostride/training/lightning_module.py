@@ -1,5 +1,6 @@
 """The LightningModule of a run: connects classifier, objective, stride schedule, optimiser and metrics."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
-from audiostride.config.settings import AugmentationSettings, TrainingSettings
+from audiostride.config.settings import AugmentationSettings, Recipe, TrainingSettings
 from audiostride.data.augmentation import augment, mask
+from audiostride.data.datamodule import WindowsModule
 from audiostride.data.selection import Batch
 from audiostride.layers import parameter_groups
 from audiostride.models.classifier import Classifier
@@ -157,3 +159,7 @@ class ClassifierTraining(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classifier"] = self.classifier.configuration()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, WindowsModule):
+            recipe = Recipe(self.classifier.settings, data.data, self.settings, self.augmentation)
+            checkpoint["recipe"] = asdict(recipe)  # config.yaml is compared with it

@@ -203,7 +203,7 @@ def test_command_writes_the_sounds_beside_the_figures(
 ) -> None:
     model, checkpoint, sound = classifier(), str(tmp_path / "a.ckpt"), str(tmp_path / "hiss.wav")
     weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"classifier": model.configuration(), "state_dict": weights}, checkpoint)
+    torch.save({"classifier": model.configuration(), "state_dict": weights, "global_step": 0}, checkpoint)
     soundfile.write(sound, hiss(), 16000)
     assert main(["strides", checkpoint, "--plot", str(tmp_path / "plots"), "--listen", sound]) == 0
     assert capsys.readouterr().err.endswith("low_pass.png, low_pass.svg, before.wav, after.wav\n")

@@ -276,7 +276,9 @@ def test_every_figure_has_a_description_with_numbers() -> None:
 def checkpoint(folder: Path, model: Classifier) -> str:
     """Write a checkpoint file as training does, but outside a run folder."""
     weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"classifier": model.configuration(), "state_dict": weights}, folder / "a.ckpt")
+    torch.save(
+        {"classifier": model.configuration(), "state_dict": weights, "global_step": 0}, folder / "a.ckpt"
+    )
     return str(folder / "a.ckpt")
 
 

@@ -120,7 +120,7 @@ def with_stride(model: Classifier, stride: float) -> Classifier:
 def save(model: Classifier, file: Path) -> None:
     """As a training checkpoint holds it."""
     weights = {f"classifier.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"classifier": model.configuration(), "state_dict": weights}, file)
+    torch.save({"classifier": model.configuration(), "state_dict": weights, "global_step": 0}, file)
 
 
 def test_classifier_gives_logits_for_every_task() -> None:

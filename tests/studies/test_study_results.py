@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.studies import NAMES, STUDY, study_tables
 
 from audiostride import load
@@ -120,7 +121,8 @@ def test_runs_are_tested_once_and_again_after_they_change(
     assert out == first
     assert err.splitlines() == ["testing strided-0", "testing strided-1"]
     os.truncate(runs / "strided-1" / "test.json", 100)
-    shutil.copy(runs / "strided-1/checkpoints/best.ckpt", runs / "strided-0/checkpoints/best.ckpt")
+    best = runs / "strided-0/checkpoints/best.ckpt"
+    torch.save(torch.load(best, weights_only=True) | {"another": "checkpoint"}, best)
     assert main(["study", "s.yaml", "--summary", "--format", "json"]) == 0
     assert capsys.readouterr().err.splitlines() == ["testing strided-0", "testing strided-1"]
 
