@@ -15,9 +15,9 @@ from audiostride.config.trainer_arguments import check_trainer_arguments
 Count = Annotated[int, AtLeast(0)]
 PositiveCount = Annotated[int, AtLeast(1)]
 NonNegative = Annotated[float, AtLeast(0)]
-# Limits above which a value is a mistake: a layer of 16384 channels has 268 million weights, a ramp of 10,000
+# Limits above which a value is a mistake: 4096 channels are eight times those of the paper, a ramp of 10,000
 # bins is wider than the spectrum of a window of three minutes, and no machine has room for more windows.
-Channels = Annotated[int, Between(1, 16384)]
+Channels = Annotated[int, Between(1, 4096)]
 Smoothness = Annotated[float, Between(0, 10_000)]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Workers = Annotated[int, Between(0, 1024)]

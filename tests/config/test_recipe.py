@@ -76,7 +76,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ),
         (
             "model: {channels: 4}",
-            "r.yaml: model.channels must be a list of whole numbers from 1 to 16384, but is 4",
+            "r.yaml: model.channels must be a list of whole numbers from 1 to 4096, but is 4",
         ),
         ("trainer:", "r.yaml: trainer must hold settings"),
         ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of acoustic_scenes"),
@@ -118,7 +118,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ("training: {steps: }", "r.yaml: training.steps is empty: give it a value or leave it out"),
         (
             "model: {channels: [0, 4], strides: [[1, 1], [1, 1]]}",
-            "model.channels[0] must be a whole number from 1 to 16384, but is 0",
+            "model.channels[0] must be a whole number from 1 to 4096, but is 0",
         ),
         ("data: {labels: [yes]}", "data.labels must name at least two labels, but names 1"),
         ("base: r.yaml", "r.yaml is its own base"),
