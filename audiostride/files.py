@@ -22,7 +22,8 @@ def replace_when_complete(path: Path) -> Iterator[Path]:
         yield new
         new.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # the error of a write names no file
+        if error.errno and not error.filename:  # the error of a write names no file
+            error.filename = str(path)
         raise
     finally:
         new.unlink(missing_ok=True)
