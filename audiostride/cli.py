@@ -15,8 +15,10 @@ import audiostride
 from audiostride import parsers
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, instantiate, parse
+from audiostride.config.messages import wrong_value
+from audiostride.config.ranges import fits
 from audiostride.config.run_folder import check_runs, checkpoint_path
-from audiostride.config.settings import PrepareSettings
+from audiostride.config.settings import Frames, PrepareSettings
 from audiostride.errors import UsageError, UserError
 from audiostride.log import show_messages
 from audiostride.tables import render
@@ -126,8 +128,8 @@ def test(arguments: Sequence[str]) -> None:
 def strides(arguments: Sequence[str]) -> None:
     """Learned strides of runs, and the cut-off frequencies that they mean."""
     args = parse(parsers.strides_parser(strides.__doc__), arguments)
-    if args.frames is not None and args.frames < 1:
-        raise UserError(f"--frames must be at least 1, but is {args.frames}")
+    if args.frames is not None and not fits(args.frames, Frames):
+        raise UserError(wrong_value("--frames", args.frames, Frames))
     check_runs(args.runs, or_files=True)
     if args.listen is not None and args.plot is None:
         raise UserError("--listen needs --plot FOLDER, where its sounds go")

@@ -126,7 +126,8 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
         (("test", "."), 1, ". is no run, config.yaml is missing"),
         (("strides", "nowhere"), 1, "there is no run at nowhere"),
         (("strides", "."), 1, "has no checkpoint (checkpoints/best.ckpt is missing): train it first"),
-        (("strides", ".", "--frames", "0"), 1, "--frames must be at least 1, but is 0"),
+        (("strides", ".", "--frames", "0"), 1, "--frames must be a whole number from 1 to 360000, but is 0"),
+        (("strides", ".", "--frames", "9" * 400), 1, "--frames must be a whole number from 1 to 360000"),
         (
             ("strides", ".", "--format", "xml"),
             2,

@@ -22,6 +22,7 @@ Smoothness = Annotated[float, Between(0, 10_000)]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Workers = Annotated[int, Between(0, 1024)]
 Masks = Annotated[int, Between(0, 100)]
+Frames = Annotated[int, Between(1, 360_000)]  # up to an hour
 WindowSeconds = Annotated[float, Between(0.1, 3600)]
 ShiftSeconds = Annotated[float, Between(0, 3600)]
 Stride = Annotated[float, AtLeast(1)]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import flatten
 from audiostride.config.ranges import check_ranges
-from audiostride.config.settings import PositiveCount, Recipe
+from audiostride.config.settings import Frames, PositiveCount, Recipe
 from audiostride.errors import UserError
 
 SEED = "training.seed"
@@ -37,7 +37,7 @@ class Table:
     """Only runs with these values of an axis."""
     layers: list[PositiveCount] | None = None
     """Only strides of these layers, counted from 1."""
-    frames: PositiveCount | None = None
+    frames: Frames | None = None
     """Length of the spectrogram for which cut-offs are computed, 100 per second; by default that of the
     runs' windows."""
 

@@ -216,7 +216,7 @@ def test_augmented_run_is_the_same_with_workers(store: Store, noise: str, tmp_pa
         ({"gain_db": -1.0}, "augmentation.gain_db must be a number from 0 to 60, but is -1"),
         ({"noise_share": 1.5}, "augmentation.noise_share must be a number from 0 to 1, but is 1.5"),
         ({"noise_snr_db": (10.0, 0.0)}, "augmentation.noise_snr_db must be lowest and highest, but is 10, 0"),
-        ({"time_masks": -1}, "augmentation.time_masks must be a whole number, at least 0"),
+        ({"time_masks": -1}, "augmentation.time_masks must be a whole number from 0 to 100"),
         ({"frequency_mask_channels": 0}, "augmentation.frequency_mask_channels must be a whole number"),
         ({"mixup": float("nan")}, "augmentation.mixup must be a finite number, at least 0, but is nan"),
     ],

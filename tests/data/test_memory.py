@@ -13,7 +13,7 @@ from audiostride.errors import UserError
 from audiostride.training.fit import train
 
 
-@pytest.mark.parametrize(("batch_size", "window_s"), [(10**7, 1.0), (10**400, 1.0), (2**26, 3600.0)])
+@pytest.mark.parametrize(("batch_size", "window_s"), [(2**16, 3600.0), (2**16, 100.0), (2000, 3600.0)])
 def test_batch_larger_than_the_memory_reports_a_clear_error_at_once(
     batch_size: int, window_s: float, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

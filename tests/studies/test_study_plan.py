@@ -198,7 +198,7 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{show: strides, frames: 0}]",
-            "x.yaml: tables: number 1: frames must be a whole number, at least 1, but is 0",
+            "x.yaml: tables: number 1: frames must be a whole number from 1 to 360000, but is 0",
         ),
     ],
 )
