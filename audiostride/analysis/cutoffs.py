@@ -53,8 +53,7 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
     Cutoffs(pass_band=25.0, pass_band_on_grid=25.0, half_amplitude=27.0, stop_band=29.0)
     """
     window = as_window(smoothness)
-    stop, width = _edges(n, stride, window) if window.smoothness else (n / (2 * stride), 0.0)
-    pass_band = stop - width
+    pass_band, width = _edges(n, stride, window) if window.smoothness else (n / (2 * stride), 0.0)
 
     def edge(bins: float) -> float | None:
         return bins * rate / n if bins <= n / 2 else None
@@ -63,8 +62,8 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
         pass_band * rate / n,
         # The small number keeps floating-point errors from rounding a whole bin down.
         math.floor(pass_band + 1e-6) * rate / n,
-        edge(stop - width / 2),
-        edge(stop),
+        edge(pass_band + width / 2),
+        edge(pass_band + width),
     )
 
 
@@ -87,13 +86,13 @@ def gains(n: int, stride: float, smoothness: float | Window) -> Tensor:
     bins = torch.arange(n // 2 + 1, dtype=torch.float64)
     mask = torch.ones_like(bins)
     if window.smoothness:
-        stop, width = _edges(n, stride, window)
-        mask = cutoff_mask(bins, torch.tensor(stop - width, dtype=torch.float64), width)
+        begin, width = _edges(n, stride, window)
+        mask = cutoff_mask(bins, torch.tensor(begin, dtype=torch.float64), width)
     return torch.where(bins <= window.output_length(n, stride) // 2, mask, 0.0)
 
 
 def _edges(n: int, stride: float, window: Window) -> tuple[float, float]:
-    """Return the stop-band edge and the width of the ramp, in DFT bins."""
+    """Return where the ramp begins and how wide it is, in DFT bins."""
     return window.edges(n, window.usable_stride(n, stride), window.output_length(n, stride))
 
 

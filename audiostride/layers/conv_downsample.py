@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from audiostride.layers.blur_pool import BlurPool1d
@@ -36,7 +37,8 @@ class ConvDownsample(nn.Module):
         −1, where M is `output_length` (N).
 
     Raises:
-        ValueError: if the kind is unknown, the kernel size even, or the stride not possible for the kind.
+        ValueError: if the kind is unknown, the kernel size even, or the stride not possible for the kind; in
+            the forward pass if one of the last two axes is empty.
 
     >>> import torch
     >>> layer = ConvDownsample(1, 16, stride=2.0, dim=-2, window=Window(smoothness=1.0))
@@ -83,13 +85,17 @@ class ConvDownsample(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        if 0 in x.shape[-2:]:
+            raise ValueError(f"a feature map needs samples on both axes, but has shape {tuple(x.shape)}")
         if not isinstance(self.pool, DiffStride1d):
             return self.pool(self.conv(x))
         # One plan for both forms: each plan reads the stride, which waits for a GPU.
         (axis,) = self.pool.plan(x.shape)
         if self._fusing_pays(x.shape[self.dim], axis.length):
-            return convolve_and_resample(x, self.conv.weight, self.conv.bias, axis)
-        return pool_axes(self.conv(x), (axis,))
+            y = convolve_and_resample(x, self.conv.weight, self.conv.bias, axis)
+        else:
+            y = pool_axes(self.conv(x), (axis,))
+        return y
 
     def is_fused(self, n: int) -> bool:
         """Return whether an axis of n samples is resampled before its channels are mixed, to save work."""
@@ -103,7 +109,7 @@ class ConvDownsample(nn.Module):
         """Current stride, a tensor of shape (1,); of "diffstride" the learned one."""
         if isinstance(self.pool, DiffStride1d):
             return self.pool.strides
-        return self.conv.weight.new_tensor([self._fixed_stride])
+        return torch.tensor([self._fixed_stride], dtype=torch.float32, device=self.conv.weight.device)
 
     def output_length(self, n: int) -> int:
         """Return the length of an axis of n samples after this layer."""

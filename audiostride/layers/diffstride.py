@@ -6,7 +6,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from audiostride.layers.kernels.operators import OperatorCache
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
+from audiostride.layers.kernels.products import transforms_active
+from audiostride.layers.kernels.ramp import ramp_size
 from audiostride.layers.window import Ramp, Window
 
 
@@ -26,6 +29,17 @@ def one_per_axis(stride: float | Sequence[float], axes: int) -> tuple[float, ...
         if not 1 <= value < float("inf"):
             raise ValueError(f"a stride must be a finite number, at least 1, but got {value:g}")
     return strides
+
+
+def axis_sizes(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes of the axes `dims`, negative numbers, of an input.
+
+    Raises:
+        ValueError: if the input has too few axes.
+    """
+    if len(shape) < -min(dims):
+        raise ValueError(f"the input needs at least {-min(dims)} axes, but has shape {tuple(shape)}")
+    return tuple(shape[dim] for dim in dims)
 
 
 class DiffStrideNd(nn.Module):
@@ -51,11 +65,12 @@ class DiffStrideNd(nn.Module):
         self.window = window or Window(float(smoothness), ramp, multiple)
         self.shared = shared
         self.dims = tuple(range(-self.axes, 0))
-        # Without a ramp there is no gradient, and distributed training would wait for it.
         learned = torch.tensor(strides[:1] if shared else strides)
+        # Without a ramp there is no gradient, and distributed training would wait for it.
         self.stride = nn.Parameter(learned, requires_grad=self.window.smoothness > 0)
         self.frozen = False
         self._host_strides = strides  # the strides as numbers, as they were last read
+        self._operators = OperatorCache()
         self._largest = (0,) * self.axes  # largest size of each axis so far, see project_
 
     @property
@@ -72,21 +87,41 @@ class DiffStrideNd(nn.Module):
         return pool_axes(x, self.plan(x.shape))
 
     def plan(self, shape: Sequence[int]) -> tuple[AxisPlan, ...]:
-        """Read the strides once and decide how each axis of an input of this shape is downsampled."""
-        sizes = tuple(shape[dim] for dim in self.dims)
-        lengths = self._lengths(sizes) if self.frozen else self._read_lengths(sizes)
+        """Read the strides once and decide how each axis of an input of this shape is downsampled.
+
+        Raises:
+            ValueError: if the shape has too few axes or a stride is NaN.
+        """
+        sizes = axis_sizes(shape, self.dims)
         compiling = torch.compiler.is_compiling() and not self.frozen
         learning = self.stride.requires_grad and torch.is_grad_enabled()
-        as_tensors = not self.frozen and (learning or compiling)
+        as_tensors = not self.frozen and (learning or compiling or transforms_active())
+        lengths: Sequence[int]
+        bin_counts: Sequence[int | None]
+        known: Sequence[float | None]
+        unknown: Sequence[None] = (None,) * self.axes
+        if self.frozen:
+            lengths, bin_counts, known = self._lengths(sizes), unknown, self._host_strides
+        elif compiling:  # a graph must not keep numbers
+            (lengths, bin_counts), known = self._read_sizes(sizes), unknown
+        else:
+            lengths, bin_counts, known = self._read_lengths(sizes), unknown, self._host_strides
         strides = self.strides if as_tensors else self._host_strides
-        known = (None,) * self.axes if compiling else self._host_strides  # a graph must not keep numbers
         return tuple(
-            AxisPlan(dim, stride, value, self.window, length)
-            for dim, stride, value, length in zip(self.dims, strides, known, lengths, strict=True)
+            AxisPlan(dim, stride, value, self.window, length, count, self._operators)
+            for dim, stride, value, length, count in zip(
+                self.dims, strides, known, lengths, bin_counts, strict=True
+            )
         )
 
-    # Kept out of compiled graphs: inside them torch 2.11 reports is_exporting() as true.
+    # Kept out of compiled graphs: inside them torch 2.11 reports is_exporting() as true, and it cannot save
+    # tensors whose size it computes from the smoothness.
     @torch.compiler.disable
+    def _read_sizes(self, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return output lengths for the current strides, and numbers of bins on the ramp for all strides."""
+        lengths = self._read_lengths(sizes)
+        return lengths, tuple(ramp_size(n, m, None, self.window) for n, m in zip(sizes, lengths, strict=True))
+
     def _read_lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Return output lengths for the current strides: the only synchronisation with a GPU.
 
@@ -101,7 +136,11 @@ class DiffStrideNd(nn.Module):
         return tuple(self.window.output_length(n, s) for n, s in zip(sizes, self._host_strides, strict=True))
 
     def _read(self) -> None:
-        if not self.stride.is_meta:
+        if self.stride.is_meta:
+            return
+        if transforms_active():
+            self._host_strides = tuple(map(_item, self.strides))
+        else:
             self._host_strides = tuple(self.strides.tolist())
 
     def freeze_(self, frozen: bool = True) -> Self:
@@ -148,6 +187,14 @@ class DiffStrideNd(nn.Module):
         if self.window.multiple > 1:
             window += f", multiple={self.window.multiple}"
         return f"stride=({strides}), {window}, shared={self.shared}"
+
+
+def _item(stride: Tensor) -> float:
+    """Read a stride under a transform of torch.func."""
+    try:
+        return stride.item()
+    except RuntimeError as error:
+        raise ValueError("torch.func.vmap cannot batch strides: each gives another output length") from error
 
 
 class DiffStride1d(DiffStrideNd):

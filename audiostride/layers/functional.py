@@ -54,8 +54,8 @@ def cutoff_mask(frequency: Tensor, cutoff: Tensor, smoothness: float | Tensor) -
     f = frequency.abs()
     height = (smoothness + cutoff - f) / smoothness
     begin, end = cutoff.detach(), (cutoff + smoothness).detach()
-    # Rounding may put the inner corner a little below the cut-off.
-    on_ramp = (f >= begin - 4 * torch.finfo(height.dtype).eps * end) & (f < end)
+    # Rounding may put the inner corner a little above the bin.
+    on_ramp = (f >= begin * (1 - 4 * torch.finfo(height.dtype).eps)) & (f < end)
     differentiable = torch.where(on_ramp, height, 0.0)
     return height.detach().clamp(0, 1) + (differentiable - differentiable.detach())
 
@@ -98,8 +98,13 @@ def resampling_matrix(
     bins = torch.arange(length // 2 + 1, device=device)
     weights = bin_weights(n, length, bins, stride, window, dtype)
     # Autocast would round these products to 16 bits, and with them everything that follows.
-    with torch.autocast(bins.device.type, enabled=False):
+    with torch.autocast(autocast_device(bins.device), enabled=False):
         return (fourier_table(length, bins, dtype) * weights.repeat(2)) @ fourier_table(n, bins, dtype).mT / n
+
+
+def autocast_device(device: torch.device) -> str:
+    """Return the type of device whose autocast applies: for the meta device, which has none, the CPU's."""
+    return "cpu" if device.type == "meta" else device.type
 
 
 def bin_weights(
@@ -110,11 +115,14 @@ def bin_weights(
     if window.smoothness == 0:
         return multiplicity
     stride = torch.as_tensor(stride, dtype=dtype, device=bins.device)
-    # The value is limited from below, the gradient passes straight through to the parameter.
-    lowest = window.usable_stride(n, 1.0)
-    used = stride + (stride.detach().clamp(min=lowest) - stride.detach())
-    stop, width = window.edges(n, used, length)
-    return multiplicity * cutoff_mask(bins.to(dtype), stop - width, width)
+    begin, width = window.edges(n, usable_stride(n, stride, window), length)
+    return multiplicity * cutoff_mask(bins.to(dtype), begin, width)
+
+
+def usable_stride(n: int, stride: Tensor, window: Window) -> Tensor:
+    """Return `Window.usable_stride` of a tensor, with the gradient passed straight through."""
+    value = stride.detach()
+    return value.clamp(min=window.usable_stride(n, 1.0)) + (stride - value)
 
 
 def bin_multiplicity(n: int, length: int, bins: Tensor, dtype: torch.dtype) -> Tensor:

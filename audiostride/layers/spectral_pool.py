@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from audiostride.layers.diffstride import one_per_axis
+from audiostride.layers.diffstride import axis_sizes, one_per_axis
+from audiostride.layers.kernels.operators import OperatorCache
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
 from audiostride.layers.window import Window
 
@@ -22,18 +23,26 @@ class SpectralPoolNd(nn.Module):
         super().__init__()
         self.stride = one_per_axis(stride, self.axes)
         self.dims = tuple(range(-self.axes, 0))
+        self._operators = OperatorCache()
 
     @property
     def strides(self) -> Tensor:
         """Strides of all axes, a tensor of shape (axes,)."""
-        return torch.tensor(self.stride)
+        return torch.tensor(self.stride, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         return pool_axes(
             x,
             [
-                AxisPlan(dim, stride, stride, _WINDOW, _WINDOW.output_length(x.shape[dim], stride))
-                for dim, stride in zip(self.dims, self.stride, strict=True)
+                AxisPlan(
+                    dim,
+                    stride,
+                    stride,
+                    _WINDOW,
+                    _WINDOW.output_length(n, stride),
+                    operators=self._operators,
+                )
+                for dim, n, stride in zip(self.dims, axis_sizes(x.shape, self.dims), self.stride, strict=True)
             ],
         )
 

@@ -18,7 +18,7 @@ class Window:
     learnable: only the bins on it change with the stride.
 
     Args:
-        smoothness: width of the ramp in DFT bins, finite and ≥ 0; the paper uses 4. At 0 the window is a
+        smoothness: width of the ramp in DFT bins, from 0 to 1e9; the paper uses 4. At 0 the window is a
             step, as in spectral pooling, and the stride gets no gradient.
         ramp: position of the ramp.
 
@@ -45,9 +45,10 @@ class Window:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.smoothness < float("inf"):
+        if not 0 <= self.smoothness <= 1e9:  # float32 cannot hold the edges of much wider ramps
             raise ValueError(
-                f"smoothness must be a finite number of DFT bins, at least 0, but got {self.smoothness:g}"
+                "smoothness must be a finite number of DFT bins, at least 0 and at most 1e9, "
+                f"but got {self.smoothness:g}"
             )
         if self.ramp not in get_args(Ramp):
             raise ValueError(f"ramp must be one of {', '.join(get_args(Ramp))}, but got {self.ramp!r}")
@@ -55,13 +56,13 @@ class Window:
             raise ValueError(f"multiple must be a whole number, at least 1, but got {self.multiple}")
 
     def usable_stride(self, n: int, stride: float) -> float:
-        """Return the stride that an axis of n samples uses: at least n / (n − 1) for a ramp outside.
+        """Return the stride that an axis of n samples uses: at least 1, for a ramp outside n / (n − 1).
 
-        At a stride of 1 every bin would lie below the ramp, so the gradient would be zero and the stride
-        could never grow again. A ramp inside contains bins at every stride.
+        At a stride of 1 every bin would lie below a ramp outside, so the gradient would be zero and the
+        stride could never grow again. A ramp inside contains bins at a stride of 1.
         """
         can_lose_gradient = self.smoothness > 0 and self.ramp != "inside"
-        return max(stride, n / (n - 1)) if can_lose_gradient and n > 1 else stride
+        return max(stride, n / (n - 1) if can_lose_gradient and n > 1 else 1.0)
 
     def output_length(self, n: int, stride: float) -> int:
         """Return the number of samples that an axis of n samples has after downsampling by `stride`.
@@ -79,11 +80,11 @@ class Window:
             "inside": 0.0,
             "relative": 2 * self.smoothness * n / stride,
         }
-        length = max(2, math.floor(n / stride + both_ramps[self.ramp]))
+        length = max(2, math.floor(min(n, n / stride + both_ramps[self.ramp])))
         return min(n, -(-length // self.multiple) * self.multiple)
 
     def edges(self, n: int, stride: Any, length: int) -> tuple[Any, Any]:
-        """Return where the window reaches 0 and how wide its ramp is, both in DFT bins.
+        """Return where the ramp begins and how wide it is, both in DFT bins.
 
         Args:
             n: number of samples of the axis.
@@ -92,17 +93,14 @@ class Window:
         """
         cutoff = n / (2 * stride)
         if self.ramp == "inside":
-            return cutoff + 0.5, min(self.smoothness, length / 4)
-        width = self.smoothness * n / stride if self.ramp == "relative" else self.smoothness
-        return cutoff + width, width
+            width = min(self.smoothness, length / 4)
+            return cutoff + 0.5 - width, width
+        return cutoff, self.smoothness * n / stride if self.ramp == "relative" else self.smoothness
 
     def edge_slopes(self, n: int, stride: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the derivatives of both `edges` with respect to the stride."""
-        cutoff_slope = -n / (2 * stride**2)
-        if self.ramp == "relative":
-            width_slope = -self.smoothness * n / stride**2
-            return cutoff_slope + width_slope, width_slope
-        return cutoff_slope, 0.0
+        width_slope = -self.smoothness * n / stride**2 if self.ramp == "relative" else 0.0
+        return -n / (2 * stride**2), width_slope
 
 
 def as_window(smoothness: float | Window) -> Window:

@@ -14,7 +14,8 @@ from audiostride.layers import ConvDownsample
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
 from audiostride.layers.functional import output_length, resampling_matrix
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
-from audiostride.layers.window import Window
+from audiostride.layers.kernels.ramp import ramp_size
+from audiostride.layers.window import Ramp, Window
 from audiostride.models.separable_cnn import SeparableCNN
 
 WINDOWS = [
@@ -150,3 +151,48 @@ def test_bad_windows_report_a_clear_error() -> None:
         DiffStride2d(multiple=0)
     with pytest.raises(ValueError, match=r"model\.smoothness is a fraction of the output length if"):
         ModelSettings(ramp="relative")
+
+
+@pytest.mark.parametrize("ramp", ["outside", "inside", "relative"])
+@pytest.mark.parametrize("stride", [0.5, 0.0, -3.0])
+@pytest.mark.parametrize("n", [8, 33])
+def test_a_stride_that_an_optimiser_moved_below_1_counts_as_1_and_can_grow(
+    n: int, stride: float, ramp: Ramp
+) -> None:
+    """Without a projection after the step."""
+    layer = DiffStride1d(1.0, smoothness=2.0 if ramp != "relative" else 0.25, ramp=ramp)
+    x = torch.randn(8, n, generator=torch.Generator().manual_seed(0))
+    expected = layer(x)
+    layer.stride.data.fill_(stride)
+    y = layer(x)
+    torch.testing.assert_close(y, expected)
+    y.square().sum().backward()
+    assert layer.stride.grad is not None
+    assert layer.stride.grad < 0
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected)
+    assert layer.window.output_length(n, stride) == n
+
+
+def test_a_stride_below_1_without_a_ramp_counts_as_1() -> None:
+    assert Window(0.0).output_length(10, -2.0) == 10
+
+
+@pytest.mark.parametrize("window", [Window(1e9), Window(1e9, "inside"), Window(1e9, "relative")])
+def test_work_of_an_absurd_ramp_is_bounded_by_the_axis(window: Window) -> None:
+    """Bins above N/2 do not exist."""
+    for n in (2, 3, 40, 101):
+        for stride in (None, 1.0, 2.3, float(n), 1e30):
+            length = n if stride is None else window.output_length(n, stride)
+            assert 1 <= ramp_size(n, length, stride, window) <= n // 2 + 1
+        layer = DiffStride1d(2.3, window=window)
+        y = layer(torch.ones(1, n))
+        y.sum().backward()
+        torch.testing.assert_close(y, torch.ones_like(y))
+        assert layer.stride.grad is not None
+        assert layer.stride.grad.isfinite()
+
+
+def test_a_ramp_wider_than_numbers_can_hold_reports_a_clear_error() -> None:
+    with pytest.raises(ValueError, match="at least 0 and at most 1e9, but got 1e\\+300"):
+        Window(1e300)

@@ -1,75 +1,194 @@
-"""Resampling by a stride that is learned, as autograd functions that do not keep their input."""
+"""Resampling by a stride that is learned, without keeping the input for the backward pass."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from audiostride.layers.functional import bin_multiplicity, bin_weights, fourier_table, resampling_matrix
-from audiostride.layers.kernels.products import apply_along, exact_dtype, sum_other_axes
-from audiostride.layers.kernels.ramp import ramp_bins, ramp_slopes, stride_gradient
+from audiostride.layers.kernels.operators import per_tap_matrix
+from audiostride.layers.kernels.products import apply_along, exact_dtype, is_channels_last
+from audiostride.layers.kernels.ramp import (
+    analyse,
+    analysis_scale,
+    analysis_table,
+    ramp_bins,
+    stride_gradient,
+)
 from audiostride.layers.window import Window
 
 
-class LearnedResample(torch.autograd.Function):
-    """Multiply one axis by its `resampling_matrix`.
+def resample(
+    x: Tensor,
+    stride: Tensor,
+    window: Window,
+    dim: int,
+    length: int,
+    bin_count: int,
+    taps: int | None = None,
+    keeps_input: bool = False,
+) -> Tensor:
+    """Multiply one axis by its `resampling_matrix`, or by its `per_tap_matrix` if there are taps.
+
+    Args:
+        x: feature map of any shape.
+        stride: stride, a scalar tensor that gets a gradient.
+        window: window of the axis, with a smoothness above 0.
+        dim: the axis, negative.
+        length: number of output samples.
+        bin_count: `ramp_size` of the axis.
+        taps: number of taps of a convolution, or None.
+        keeps_input: keep x for the backward pass instead of its coefficients on the ramp.
+    """
+    bins = ramp_bins(x.shape[dim], length, stride.detach().to(exact_dtype(x)), window, bin_count)
+    # Computed outside the function below, so that a second derivative can follow them to x.
+    kept = x if keeps_input else _coefficients(x, bins, dim, taps)
+    return _Resample.apply(x, kept, stride, bins, window, dim, length, taps, keeps_input)
+
+
+def _coefficients(x: Tensor, bins: Tensor, dim: int, taps: int | None) -> Tensor:
+    table = analysis_table(x.shape[dim], bins, exact_dtype(x)).to(x.dtype)
+    return apply_along(x, _per_tap(table, taps), dim)
+
+
+class _Resample(torch.autograd.Function):
+    """The product with the matrix of a learned stride.
 
     The gradient of the input is the transposed product, that of the stride the sum over the ramp that
-    `audiostride.layers.kernels.ramp` explains.
+    `audiostride.layers.kernels.ramp` explains. Both are differentiable in turn.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, stride: Tensor, window: Window, dim: int, length: int, bin_count: int
+        ctx: Any,
+        x: Tensor,
+        kept: Tensor,
+        stride: Tensor,
+        bins: Tensor,
+        window: Window,
+        dim: int,
+        length: int,
+        taps: int | None,
+        keeps_input: bool,
     ) -> Tensor:
-        n, exact = x.shape[dim], exact_dtype(x)
-        matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=x.device).to(x.dtype)
-        bins, slopes = ramp_bins(n, length, stride.to(exact), window, bin_count)
-        coefficients = apply_along(x, fourier_table(n, bins, exact).mT.to(x.dtype), dim)
-        ctx.save_for_backward(matrix, coefficients, bins, slopes)
-        ctx.dim = dim
+        matrix = learned_matrix(x, stride, window, dim, length, taps)
+        ctx.save_for_backward(matrix, kept, stride, bins)
+        ctx.keeps_input = keeps_input
+        ctx.n, ctx.window, ctx.dim, ctx.length, ctx.taps = x.shape[dim], window, dim, length, taps
         return apply_along(x, matrix, dim)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        matrix, coefficients, bins, slopes = ctx.saved_tensors
-        needs_x, needs_stride = ctx.needs_input_grad[:2]
-        grad_x = apply_along(grad_output, matrix.mT, ctx.dim) if needs_x else None
-        grad_stride = (
-            stride_gradient(coefficients, grad_output, bins, slopes, ctx.dim) if needs_stride else None
-        )
-        return grad_x, grad_stride, None, None, None, None
+        matrix, kept, stride, bins = ctx.saved_tensors
+        needs_x, _, needs_stride = ctx.needs_input_grad[:3]
+        grad_x = grad_stride = None
+        if needs_x:
+            if torch.is_grad_enabled():  # a second derivative needs the matrix as a function of the stride
+                matrix = _matrix(grad_output, ctx.n, stride, ctx.window, ctx.length, ctx.taps)
+            grad_x = apply_along(grad_output, matrix.mT, ctx.dim)
+        if needs_stride:
+            dim = ctx.dim
+            coefficients = _coefficients(kept, bins, dim, ctx.taps) if ctx.keeps_input else kept
+            if ctx.taps is not None:
+                channels_last, dim = is_channels_last(coefficients), -2
+                coefficients, grad_output = (
+                    _one_row_per_point(part, ctx.taps, ctx.dim, channels_last)
+                    for part in (coefficients, grad_output)
+                )
+            grad_coefficients = analyse(grad_output, bins, dim)
+            grad_stride = stride_gradient(
+                coefficients, grad_coefficients, ctx.n, ctx.length, stride, ctx.window, bins, dim
+            )
+        return grad_x, None, grad_stride, None, None, None, None, None, None
 
 
-class LearnedRemoval(torch.autograd.Function):
-    """`LearnedResample` for an axis that keeps its length, if the window changes few bins.
+def resample_again(node: Any) -> Tensor:
+    """Compute the result of `resample` again from the input that its node in the graph keeps."""
+    matrix, x, *_ = node.saved_tensors
+    return apply_along(x.detach(), matrix, node.dim)
+
+
+def learned_matrix(
+    x: Tensor, stride: Tensor, window: Window, dim: int, length: int, taps: int | None
+) -> Tensor:
+    """Return the `resampling_matrix` of an axis of x in the type of x, or its `per_tap_matrix`."""
+    return _matrix(x, x.shape[dim], stride, window, length, taps)
+
+
+def _matrix(like: Tensor, n: int, stride: Tensor, window: Window, length: int, taps: int | None) -> Tensor:
+    exact = exact_dtype(like)
+    matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=like.device)
+    return _per_tap(matrix.to(like.dtype), taps)
+
+
+def _per_tap(matrix: Tensor, taps: int | None) -> Tensor:
+    return matrix if taps is None else per_tap_matrix(matrix, taps)
+
+
+def _one_row_per_point(z: Tensor, taps: int, dim: int, channels_last: bool) -> Tensor:
+    """Reshape (…, points · taps, …) to (…, points, everything else of one point)."""
+    if channels_last:
+        z, dim = z.permute(0, 2, 3, 1), dim - 1
+    return z.unflatten(dim, (-1, taps)).flatten(dim % z.ndim + 1)
+
+
+def remove_bins(x: Tensor, stride: Tensor, window: Window, dim: int, count: int) -> Tensor:
+    """Return what `resample` returns for an axis that keeps its length, if the window changes few bins.
 
     It subtracts what the window removes, which takes fewer multiplications than the whole matrix:
-    y = x − Σ_f (1 − mask(f)) · multiplicity(f) / n · X(f), summed over the highest bins. The gradient of the
-    stride uses the same coefficients X(f).
+    y = x − Σ_f (1 − mask(f)) · multiplicity(f) / n · X(f), summed over the `count` highest bins.
     """
+    n = x.shape[dim]
+    bins = torch.arange(n // 2 + 1 - count, n // 2 + 1, device=x.device)
+    return _Remove.apply(x, analyse(x, bins, dim), stride, bins, window, dim)
+
+
+class _Remove(torch.autograd.Function):
+    """`remove_bins`, from the input and its coefficients. The operator is symmetric."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, stride: Tensor, window: Window, dim: int, bin_count: int) -> Tensor:
-        n, exact = x.shape[dim], exact_dtype(x)
-        bins = torch.arange(n // 2 + 1 - bin_count, n // 2 + 1, device=x.device)
-        table = fourier_table(n, bins, exact)
-        removed = bin_multiplicity(n, n, bins, exact) - bin_weights(n, n, bins, stride, window, exact)
-        synthesis = (table * removed.repeat(2) / n).to(x.dtype)
-        coefficients = apply_along(x, table.mT.to(x.dtype), dim)
-        slopes = ramp_slopes(n, n, stride.to(exact), window, bins)
-        ctx.save_for_backward(table.to(x.dtype), synthesis, coefficients, slopes)
-        ctx.dim = dim
-        return x - apply_along(coefficients, synthesis, dim)
+    def forward(
+        ctx: Any, x: Tensor, coefficients: Tensor, stride: Tensor, bins: Tensor, window: Window, dim: int
+    ) -> Tensor:
+        ctx.save_for_backward(coefficients, stride, bins)
+        ctx.window, ctx.dim = window, dim
+        return x - _removed(x.shape[dim], coefficients, stride, bins, window, dim)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        table, synthesis, coefficients, slopes = ctx.saved_tensors
-        grad_coefficients = apply_along(grad_output, table.mT, ctx.dim)
-        needs_x = ctx.needs_input_grad[0]
-        grad_x = grad_output - apply_along(grad_coefficients, synthesis, ctx.dim) if needs_x else None
-        products = coefficients.to(slopes.dtype) * grad_coefficients
-        return grad_x, sum_other_axes(products, ctx.dim) @ slopes.repeat(2), None, None, None
+        coefficients, stride, bins = ctx.saved_tensors
+        needs_x, _, needs_stride = ctx.needs_input_grad[:3]
+        window, dim, n = ctx.window, ctx.dim, grad_output.shape[ctx.dim]
+        grad_coefficients = analyse(grad_output, bins, dim)
+        grad_x = grad_stride = None
+        if needs_x:
+            grad_x = grad_output - _removed(n, grad_coefficients, stride, bins, window, dim)
+        if needs_stride:
+            grad_stride = stride_gradient(coefficients, grad_coefficients, n, n, stride, window, bins, dim)
+        return grad_x, None, grad_stride, None, None, None
+
+
+def _removed(n: int, coefficients: Tensor, stride: Tensor, bins: Tensor, window: Window, dim: int) -> Tensor:
+    """Return what the window removes from an axis of n samples with the given coefficients."""
+    exact = exact_dtype(coefficients)
+    heights = bin_multiplicity(n, n, bins, exact) - bin_weights(n, n, bins, stride, window, exact)
+    table = fourier_table(n, bins, exact) * (heights / (n * analysis_scale(n))).repeat(2)
+    return apply_along(coefficients, table.to(coefficients.dtype), dim)
+
+
+class _KeepInGraph(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parameter: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        return grad_output, None
+
+
+def keep_in_graph(x: Tensor, parameter: Tensor) -> Tensor:
+    """Return x with a parameter in its graph that gets no gradient.
+
+    Distributed training waits until the backward pass has reached each parameter.
+    """
+    return _KeepInGraph.apply(x, parameter)

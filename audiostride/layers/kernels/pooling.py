@@ -1,15 +1,15 @@
 """`functional.spectral_pool` in the cheapest form for each axis."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
 
-from audiostride.layers.functional import check_floating_point, resampling_matrix
-from audiostride.layers.kernels.learned import LearnedRemoval, LearnedResample
-from audiostride.layers.kernels.operators import fixed_matrix
-from audiostride.layers.kernels.products import apply_along, as_autocast, exact_dtype
+from audiostride.layers.functional import check_floating_point
+from audiostride.layers.kernels.learned import keep_in_graph, learned_matrix, remove_bins, resample
+from audiostride.layers.kernels.operators import OperatorCache, fixed_matrix
+from audiostride.layers.kernels.products import apply_along, as_autocast, transforms_active
 from audiostride.layers.kernels.ramp import changed_size, ramp_size
 from audiostride.layers.window import Window
 
@@ -24,6 +24,8 @@ class AxisPlan(NamedTuple):
         known_stride: stride as a number, or None if a compiled graph must not keep it. It saves memory.
         window: window of the axis.
         length: number of output samples.
+        bin_count: number of bins on the ramp, see `ramp_size`; None to compute it when it is needed.
+        operators: where a matrix of a fixed stride is kept, or None not to keep it.
     """
 
     dim: int
@@ -31,6 +33,8 @@ class AxisPlan(NamedTuple):
     known_stride: float | None
     window: Window
     length: int
+    bin_count: int | None = None
+    operators: OperatorCache | None = None
 
 
 def pool_axes(x: Tensor, axes: Sequence[AxisPlan]) -> Tensor:
@@ -51,23 +55,41 @@ def pool_axes(x: Tensor, axes: Sequence[AxisPlan]) -> Tensor:
 
 def pool_axis(x: Tensor, axis: AxisPlan) -> Tensor:
     """Low-pass and downsample one axis of x, which has the type that autocast asks for."""
-    dim, stride, _, window, length = axis
+    dim, stride, known, window, length, *_ = axis
     n = x.shape[dim]
-    if window.smoothness == 0 and length == n:
-        return x
-    if isinstance(stride, Tensor) and stride.requires_grad and torch.is_grad_enabled():
-        return _pool_learned(x, axis)
-    if isinstance(stride, Tensor):
-        matrix = resampling_matrix(n, stride, window, length=length, dtype=exact_dtype(x), device=x.device)
-        return apply_along(x, matrix.to(x.dtype), dim)
-    return apply_along(x, fixed_matrix(n, stride, window, length, x.dtype, x.device), dim)
-
-
-def _pool_learned(x: Tensor, axis: AxisPlan) -> Tensor:
-    dim, stride, known, window, length = axis
-    n = x.shape[dim]
-    if known is not None and length == n:
+    if n < 2 or (window.smoothness == 0 and length == n):
+        return keep_in_graph(x, stride) if is_learned(stride) else x
+    if is_learned(stride) and known is not None and length == n:
         changed = changed_size(n, known, window)
         if 4 * changed < n:  # two thin products instead of one with an (n, n) matrix
-            return LearnedRemoval.apply(x, stride, window, dim, changed)
-    return LearnedResample.apply(x, stride, window, dim, length, ramp_size(n, length, known, window))
+            return remove_bins(x, stride, window, dim, changed)
+    return resample_axis(x, axis)
+
+
+def resample_axis(x: Tensor, axis: AxisPlan, taps: int | None = None, keeps_input: bool = False) -> Tensor:
+    """Multiply one axis by its `resampling_matrix`, or by its `per_tap_matrix` if there are taps."""
+    dim, stride, known, window, length, bin_count, operators = axis
+    n = x.shape[dim]
+    if is_learned(stride):
+        if bin_count is None:
+            bin_count = ramp_size(n, length, known, window)
+        return resample(x, stride, window, dim, length, bin_count, taps, keeps_input)
+    if isinstance(stride, Tensor):
+        matrix = learned_matrix(x, stride, window, dim, length, taps)
+    else:
+        build = fixed_matrix if operators is None else operators.matrix
+        matrix = build(n, stride, window, length, x.dtype, x.device, taps)
+    return apply_along(x, matrix, dim)
+
+
+def is_learned(stride: float | Tensor) -> TypeGuard[Tensor]:
+    """Return whether a stride gets a gradient from the backward pass of these kernels.
+
+    Under transforms of torch.func and in forward mode, plain operations give all derivatives.
+    """
+    return (
+        isinstance(stride, Tensor)
+        and stride.requires_grad
+        and torch.is_grad_enabled()
+        and not transforms_active()
+    )

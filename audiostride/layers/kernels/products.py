@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from audiostride.layers.functional import autocast_device
+
 
 def apply_along(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
     """Apply an (M, n) matrix along one axis: (…, n, …) to (…, M, …), in the memory format of x."""
@@ -10,7 +12,7 @@ def apply_along(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
         batch, channels, height, width = x.shape
         y = x.permute(0, 2, 3, 1)
         if dim == -2:  # rows of width · channels make one large product per example
-            y = (matrix @ y.reshape(batch, height, width * channels)).view(batch, -1, width, channels)
+            y = (matrix @ y.reshape(batch, height, width * channels)).unflatten(-1, (width, channels))
         else:
             y = matrix @ y
         return y.permute(0, 3, 1, 2)
@@ -23,13 +25,24 @@ def apply_along(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
 
 def is_channels_last(x: Tensor) -> bool:
     """Return whether x is a batch of feature maps in channels-last memory format and not contiguous."""
-    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    try:
+        return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    except RuntimeError:  # torch does not tell the memory format of a batch of vmap
+        return False
+
+
+def transforms_active() -> bool:
+    """Return whether a transform of torch.func, such as grad or vmap, or forward mode is at work."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def as_autocast(x: Tensor) -> Tensor:
     """Return x in the type that autocast, if it is on, uses for matrix products."""
-    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
-        return x.to(torch.get_autocast_dtype(x.device.type))
+    device = autocast_device(x.device)
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(device))
     return x
 
 

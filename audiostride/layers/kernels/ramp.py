@@ -13,9 +13,11 @@ import math
 import torch
 from torch import Tensor
 
-from audiostride.layers.functional import bin_multiplicity, fourier_table
-from audiostride.layers.kernels.products import apply_along, sum_other_axes
+from audiostride.layers.functional import bin_multiplicity, fourier_table, usable_stride
+from audiostride.layers.kernels.products import apply_along, exact_dtype, sum_other_axes
 from audiostride.layers.window import Window
+
+_SLACK = 1e-5  # float32 may have rounded the stride
 
 
 def ramp_size(n: int, length: int, stride: float | None, window: Window) -> int:
@@ -30,53 +32,84 @@ def ramp_size(n: int, length: int, stride: float | None, window: Window) -> int:
     if stride is None:
         widest = window.edges(n, window.usable_stride(n, 1.0), length)[1]
         return min(math.ceil(widest), length // 2) + 1
-    stop, width = window.edges(n, window.usable_stride(n, stride), length)
-    slack = 1e-5 * stop  # float32 may have rounded the stride
-    last = min(length // 2, math.ceil(stop + slack) - 1)
-    return max(1, last - math.ceil(stop - width - slack) + 1)
+    begin, width = window.edges(n, window.usable_stride(n, stride), length)
+    last = min(length // 2, math.ceil((begin + width) * (1 + _SLACK)) - 1)
+    return max(1, last - math.ceil(begin * (1 - _SLACK)) + 1)
 
 
 def changed_size(n: int, stride: float, window: Window) -> int:
     """Return how many bins a window changes if the axis keeps its length: those from the ramp upwards."""
-    stop, width = window.edges(n, window.usable_stride(n, stride), n)
-    return n // 2 + 1 - max(0, math.ceil(stop - width - 1e-5 * stop))
+    begin, _ = window.edges(n, window.usable_stride(n, stride), n)
+    return n // 2 + 1 - max(0, math.ceil(begin * (1 - _SLACK)))
 
 
-def ramp_bins(n: int, length: int, stride: Tensor, window: Window, count: int) -> tuple[Tensor, Tensor]:
-    """Return `count` bins from the beginning of the ramp, see `ramp_size`, and their `ramp_slopes`."""
+def ramp_bins(n: int, length: int, stride: Tensor, window: Window, count: int) -> Tensor:
+    """Return `count` bins from the beginning of the ramp, see `ramp_size`, of shape (count,)."""
     begin, _ = _ramp_ends(n, length, stride, window)
-    bins = (begin.ceil().clamp(min=0) + torch.arange(count, device=stride.device)).long()
-    return bins, ramp_slopes(n, length, stride, window, bins)
+    return (begin.ceil().clamp(min=0) + torch.arange(count, device=stride.device)).long()
 
 
-def ramp_slopes(n: int, length: int, stride: Tensor, window: Window, bins: Tensor) -> Tensor:
+def _ramp_slopes(n: int, length: int, stride: Tensor, window: Window, bins: Tensor) -> Tensor:
     """Return dmask/dS · multiplicity / n at each bin: zero for bins that are not on the ramp."""
-    used = stride.clamp(min=window.usable_stride(n, 1.0))
-    (stop, width), (stop_slope, width_slope) = window.edges(n, used, length), window.edge_slopes(n, used)
-    begin, end = _ramp_ends(n, length, stride, window)
-    on_ramp = (bins >= begin) & (bins < end) & (bins <= length // 2)
-    slopes = (stop_slope * width - (stop - bins) * width_slope) / width**2
+    used = usable_stride(n, stride, window)
+    (begin, width), (begin_slope, width_slope) = window.edges(n, used, length), window.edge_slopes(n, used)
+    slopes = (begin_slope + width_slope * (bins - begin) / width) / width
+    first, end = _ramp_ends(n, length, stride.detach(), window)
+    on_ramp = (bins >= first) & (bins < end) & (bins <= length // 2)
     return torch.where(on_ramp, slopes * bin_multiplicity(n, length, bins, used.dtype) / n, 0.0)
 
 
 def _ramp_ends(n: int, length: int, stride: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """Return where the ramp begins, its corner included, and where it ends."""
-    stop, width = window.edges(n, stride.clamp(min=window.usable_stride(n, 1.0)), length)
-    return stop - width - 4 * torch.finfo(stop.dtype).eps * stop, stop
+    begin, width = window.edges(n, usable_stride(n, stride, window), length)
+    return begin * (1 - 4 * torch.finfo(begin.dtype).eps), begin + width
+
+
+def analysis_scale(points: int) -> float:
+    """Return the number that coefficients over `points` samples are multiplied by.
+
+    Sums of many samples would overflow in 16 bits, so they are divided by their number, as far as the table
+    then stays in the normal range of float16.
+    """
+    return 1 / min(points, 2**14)
+
+
+def analyse(x: Tensor, bins: Tensor, dim: int) -> Tensor:
+    """Return the coefficients X(f) of an axis, times its `analysis_scale`: (…, n, …) to (…, 2 · bins, …).
+
+    Cosines come first, then sines.
+    """
+    return apply_along(x, analysis_table(x.shape[dim], bins, exact_dtype(x)).to(x.dtype), dim)
+
+
+def analysis_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (2 · bins, points), which turns samples into coefficients times their `analysis_scale`."""
+    return fourier_table(points, bins, dtype).mT * analysis_scale(points)
 
 
 def stride_gradient(
-    coefficients: Tensor, grad_output: Tensor, bins: Tensor, slopes: Tensor, dim: int
+    coefficients: Tensor,
+    grad_coefficients: Tensor,
+    n: int,
+    length: int,
+    stride: Tensor,
+    window: Window,
+    bins: Tensor,
+    dim: int,
 ) -> Tensor:
     """Return the gradient of the stride by the sum over the ramp above.
 
     Args:
-        coefficients: X(f) of the input, (…, 2 · bins, …), cosines and then sines.
-        grad_output: gradient of the output, (…, M, …).
-        bins: bins on the ramp, (bins,).
-        slopes: their `ramp_slopes`, (bins,).
+        coefficients: X(f) of the input, (…, 2 · bins, …), as `analyse` returns them.
+        grad_coefficients: G(f) of the output's gradient, of the same shape.
+        n: number of samples of the axis before resampling.
+        length: number of samples after it.
+        stride: the stride, a scalar tensor.
+        window: window of the axis.
+        bins: bins on the ramp, (bins,). Others count 0.
         dim: axis that is resampled.
     """
-    table = fourier_table(grad_output.shape[dim], bins, slopes.dtype).mT.to(grad_output.dtype)
-    products = coefficients.to(slopes.dtype) * apply_along(grad_output, table, dim)
-    return sum_other_axes(products, dim) @ slopes.repeat(2)
+    stride = stride.to(exact_dtype(coefficients))
+    slopes = _ramp_slopes(n, length, stride, window, bins)
+    products = sum_other_axes(coefficients.to(stride.dtype) * grad_coefficients, dim)
+    return products @ slopes.repeat(2) / (analysis_scale(n) * analysis_scale(length))
