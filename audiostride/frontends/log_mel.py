@@ -57,16 +57,17 @@ class LogMel(nn.Module):
         # A power of two is fast. Its bins are closer together than the lowest channels, so no channel is
         # empty.
         n_fft = 1 << (window - 1).bit_length()
-        self.mel = MelSpectrogram(
-            sample_rate,
-            n_fft,
-            win_length=window,
-            hop_length=self.hop,
-            f_min=f_min,
-            f_max=f_max,
-            n_mels=mel_channels,
-            center=False,
-        )
+        with torch.device("cpu"):  # torchaudio cannot compute its tables on the meta device
+            self.mel = MelSpectrogram(
+                sample_rate,
+                n_fft,
+                win_length=window,
+                hop_length=self.hop,
+                f_min=f_min,
+                f_max=f_max,
+                n_mels=mel_channels,
+                center=False,
+            )
         # The tables follow from the arguments, so checkpoints need not store them.
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)
@@ -82,8 +83,13 @@ class LogMel(nn.Module):
             waveform = waveform.float() / 32768
         elif not waveform.is_floating_point():
             raise ValueError(f"waveforms must be floating point or int16, but got {waveform.dtype}")
+        if waveform.ndim == 0:
+            raise ValueError("expected waveforms (…, samples), but got a single number")
         if waveform.shape[-1] < self.hop:
             raise ValueError(f"a waveform needs at least {self.hop} samples, but has {waveform.shape[-1]}")
-        with torch.autocast(waveform.device.type, enabled=False):
+        if waveform.numel() == 0:  # the Fourier transform refuses an empty batch
+            shape = (*waveform.shape[:-1], waveform.shape[-1] // self.hop, self.mel_channels)
+            return waveform.new_zeros(shape, dtype=torch.float32)
+        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
             padded = functional.pad(waveform.float(), self.padding)
             return (self.mel(padded) + self.offset).log().mT

@@ -52,7 +52,8 @@ class Classifier(nn.Module):
         labels: dict from task to its labels.
 
     Raises:
-        ValueError: if there is no task, if a task has no labels, or if `SeparableCNN` refuses the settings.
+        ValueError: if there is no task, if a task has no labels, or if `SeparableCNN` refuses the settings;
+            in the forward pass if the waveforms have another shape.
 
     >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2)))).eval()
     >>> classifier(torch.zeros(3, classifier.sample_rate))["word"].shape
@@ -83,7 +84,9 @@ class Classifier(nn.Module):
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """Return normalised log-mel spectrograms (batch, time, mel) of waveforms (batch, samples)."""
-        spectrogram = self.frontend(waveform).to(next(self.trunk.parameters()).dtype)
+        if waveform.ndim != 2:
+            raise ValueError(f"expected waveforms (batch, samples), but got shape {tuple(waveform.shape)}")
+        spectrogram = self.frontend(waveform).to(self.heads[0].weight.dtype)
         return self.normalise(spectrogram.mT).mT
 
     def classify(self, spectrogram: Tensor) -> dict[str, Tensor]:

@@ -66,7 +66,8 @@ class SeparableCNN(nn.Module):
 
     Raises:
         ValueError: if there are not as many channels as strides, if a stride is below 1, if a stride is not
-            whole where the downsampling needs whole ones, or if unequal strides are to be shared.
+            whole where the downsampling needs whole ones, or if unequal strides are to be shared; in the
+            forward pass if the input has another shape.
 
     >>> network = SeparableCNN(channels=(8, 16), strides=((2, 2), (2, 1)), window=Window(smoothness=1.0))
     >>> network(torch.zeros(4, 1, 100, 64)).shape
@@ -101,6 +102,8 @@ class SeparableCNN(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] != 1:
+            raise ValueError(f"expected spectrograms (batch, 1, time, mel), but got shape {tuple(x.shape)}")
         return self.blocks(x).amax((-2, -1))
 
     @property
