@@ -1,10 +1,10 @@
 """DiffStride: downsampling by strides that are learned (Riad et al., ICLR 2022), over 1 to 3 axes."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from audiostride.layers.kernels.operators import OperatorCache
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
@@ -71,7 +71,8 @@ class DiffStrideNd(nn.Module):
         self.frozen = False
         self._host_strides = strides  # the strides as numbers, as they were last read
         self._operators = OperatorCache()
-        self._largest = (0,) * self.axes  # largest size of each axis so far, see project_
+        self._largest: tuple[int, ...] = ()
+        self.forget_sizes_()
 
     @property
     def smoothness(self) -> float:
@@ -129,7 +130,8 @@ class DiffStrideNd(nn.Module):
         """
         if not torch.compiler.is_exporting():
             self._read()
-            self._largest = tuple(map(max, self._largest, sizes))
+            if torch.is_grad_enabled():
+                self._largest = tuple(map(max, self._largest, sizes))
         return self._lengths(sizes)
 
     def _lengths(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -153,19 +155,32 @@ class DiffStrideNd(nn.Module):
         self.frozen, self.stride.grad = frozen, None
         return self
 
-    @torch.no_grad()
     def project_(self) -> None:
-        """Clamp the strides to [1, N). Call it after each optimiser step.
+        """Clamp the strides to [1, N). Call it after each optimiser step, in each process.
 
-        N is the largest size that the axis has had so far. It limits the parameter here, never an output.
+        See `audiostride.layers.project_`, which does it for a whole network at once.
         """
-        if self.frozen:  # an optimiser may have moved them by its momentum
-            self.stride.copy_(self.stride.new_tensor(self._host_strides[: len(self.stride)]))
-            return
-        sizes = [min((n for n in self._largest if n > 1), default=0)] if self.shared else self._largest
-        for index, n in enumerate(sizes):
-            below = n * (1 - torch.finfo(self.stride.dtype).eps) if n > 1 else None
-            self.stride[index].clamp_(1, below)
+        project_layers_([self])
+
+    def forget_sizes_(self) -> None:
+        """Forget the sizes seen since the last projection, see `project_layers_`."""
+        self._largest = (0,) * self.axes
+
+    def clamp_(self, sizes: Tensor) -> None:
+        """Clamp the strides to [1, N) without reading them.
+
+        Args:
+            sizes: N of each axis, (axes,); up to 1 it sets no upper limit. A shared stride has the smallest
+                limit.
+        """
+        sizes = sizes.to(self.stride)
+        limits = torch.where(sizes > 1, sizes * (1 - torch.finfo(sizes.dtype).eps), torch.inf)
+        self.stride.clamp_(min=1).clamp_(max=limits.min() if self.shared else limits)
+
+    def restore_(self) -> None:
+        """Write the frozen strides to the parameter again: an optimiser may have moved it by its momentum."""
+        strides = torch.tensor(self._host_strides[: len(self.stride)], dtype=self.stride.dtype, device="cpu")
+        self.stride.copy_(strides, non_blocking=True)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode as for every module, and read the strides, which an export then uses."""
@@ -187,6 +202,36 @@ class DiffStrideNd(nn.Module):
         if self.window.multiple > 1:
             window += f", multiple={self.window.multiple}"
         return f"stride=({strides}), {window}, shared={self.shared}"
+
+
+@torch.no_grad()
+def project_layers_(layers: Iterable[DiffStrideNd]) -> None:
+    """Clamp the strides of several layers to [1, N), all at once; see `audiostride.layers.project_`.
+
+    N is the largest size of the axis in forward passes with gradients enabled since the last projection, so
+    that it follows from the step alone. In distributed training it is the largest of all processes, which
+    therefore keep equal strides. Nothing is read on the host.
+    """
+    learned = []
+    for layer in layers:
+        if layer.frozen:
+            layer.restore_()
+        else:
+            learned.append(layer)
+    if not learned:
+        return
+    sizes = torch.tensor([n for layer in learned for n in layer._largest], device="cpu")
+    sizes = sizes.to(learned[0].stride.device, non_blocking=True)
+    if is_distributed() and distributed.get_world_size() > 1:
+        distributed.all_reduce(sizes, distributed.ReduceOp.MAX)
+    for layer, of_layer in zip(learned, sizes.split([layer.axes for layer in learned]), strict=True):
+        layer.clamp_(of_layer)
+        layer.forget_sizes_()
+
+
+def is_distributed() -> bool:
+    """Return whether this process is one of a process group."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _item(stride: Tensor) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from audiostride.layers.diffstride import DiffStrideNd
+from audiostride.layers.diffstride import DiffStrideNd, project_layers_
 
 
 def diffstride_layers(network: nn.Module) -> Iterator[DiffStrideNd]:
@@ -15,6 +15,10 @@ def diffstride_layers(network: nn.Module) -> Iterator[DiffStrideNd]:
 
 def project_(network: nn.Module) -> None:
     """Clamp every learned stride of a network to its range [1, N). Call it after each optimiser step.
+
+    N is the largest size that the axis has had in forward passes with gradients enabled since the last call.
+    Without such a pass there is no upper limit. In distributed training all processes must call it together:
+    N is the largest size in all of them, so that their strides stay equal.
 
     Args:
         network: any module that contains DiffStride layers; others are left alone.
@@ -26,8 +30,7 @@ def project_(network: nn.Module) -> None:
     >>> layer.stride.item()
     1.0
     """
-    for layer in diffstride_layers(network):
-        layer.project_()
+    project_layers_(diffstride_layers(network))
 
 
 def freeze_(network: nn.Module, frozen: bool = True) -> None:

@@ -22,7 +22,8 @@ def test_strides_stay_in_range_at_any_learning_rate(store: Store, tmp_path: Path
         strides = torch.tensor(line["strides"])
         assert (strides >= 1).all()
         assert (strides < torch.tensor([100.0, 64.0])).all()
-        assert ((strides == 1) | (strides > 20)).all()  # each is at one end of its range
+        # Each is at one end of its range, whose upper end is the size of the axis in that step: at least 9.
+        assert ((strides == 1) | (strides > 8.9)).all()
 
 
 def test_strides_have_their_own_learning_rate(store: Store, tmp_path: Path) -> None:
