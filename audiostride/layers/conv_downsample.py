@@ -95,7 +95,7 @@ class ConvDownsample(nn.Module):
             y = convolve_and_resample(x, self.conv.weight, self.conv.bias, axis)
         else:
             y = pool_axes(self.conv(x), (axis,))
-        return y
+        return self.pool.keep_frozen_in_graph(y)
 
     def is_fused(self, n: int) -> bool:
         """Return whether an axis of n samples is resampled before its channels are mixed, to save work."""

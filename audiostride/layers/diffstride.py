@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, distributed, nn
 
+from audiostride.layers.kernels.learned import keep_in_graph
 from audiostride.layers.kernels.operators import OperatorCache
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
 from audiostride.layers.kernels.products import transforms_active
@@ -85,7 +86,7 @@ class DiffStrideNd(nn.Module):
         return self.stride.expand(self.axes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return pool_axes(x, self.plan(x.shape))
+        return self.keep_frozen_in_graph(pool_axes(x, self.plan(x.shape)))
 
     def plan(self, shape: Sequence[int]) -> tuple[AxisPlan, ...]:
         """Read the strides once and decide how each axis of an input of this shape is downsampled.
@@ -154,6 +155,16 @@ class DiffStrideNd(nn.Module):
         self._read()
         self.frozen, self.stride.grad = frozen, None
         return self
+
+    def keep_frozen_in_graph(self, y: Tensor) -> Tensor:
+        """Return y, in distributed training with frozen strides in its graph, without a gradient for them.
+
+        DistributedDataParallel waits until the backward pass has reached each parameter.
+        """
+        waits = self.frozen and self.stride.requires_grad and is_distributed()
+        if not waits or not torch.is_grad_enabled() or transforms_active():
+            return y
+        return keep_in_graph(y, self.stride)
 
     def project_(self) -> None:
         """Clamp the strides to [1, N). Call it after each optimiser step, in each process.

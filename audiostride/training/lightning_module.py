@@ -71,7 +71,7 @@ class ClassifierTraining(LightningModule):
             strides = self.classifier.trunk.strides
             loss, cost = add_complexity(loss, strides, self.settings.complexity)
             self.log("train/complexity", cost)
-        return self.stride_schedule.keep_in_graph(loss)
+        return loss
 
     def _global_loss(self, totals: dict[str, Tensor], figures: Tensor) -> Tensor:
         """Log loss and accuracy over all devices, and return this device's share of the loss.

@@ -1,7 +1,5 @@
 """What training does to strides besides optimising them: narrowing ramps, freezing, projection."""
 
-from torch import Tensor
-
 from audiostride.config.settings import TrainingSettings
 from audiostride.layers.learned_strides import diffstride_layers, freeze_
 from audiostride.models.classifier import Classifier
@@ -51,12 +49,6 @@ class StrideSchedule:
         excess = ramp_excess(step, self.settings.steps)
         self.ramp_is_final = excess == 0
         trunk.set_smoothness_(final + (initial - final) * excess)
-
-    def keep_in_graph(self, loss: Tensor) -> Tensor:
-        """Return `loss` with frozen strides in its graph: distributed training waits for their gradients."""
-        if not self.frozen:
-            return loss
-        return loss + 0 * self.classifier.trunk.strides.sum()
 
     def before_optimizer_step(self) -> None:
         """Drop the gradients of frozen strides: with any gradient, even 0, Adam's momentum moves them."""
