@@ -1,6 +1,6 @@
 """DiffStride: downsampling by strides that are learned (Riad et al., ICLR 2022), over 1 to 3 axes."""
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, Self
 
 import torch
@@ -66,7 +66,8 @@ class DiffStrideNd(nn.Module):
         self.window = window or Window(float(smoothness), ramp, multiple)
         self.shared = shared
         self.dims = tuple(range(-self.axes, 0))
-        learned = torch.tensor(strides[:1] if shared else strides)
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        learned = torch.tensor(strides[:1] if shared else strides, dtype=dtype)
         # Without a ramp there is no gradient, and distributed training would wait for it.
         self.stride = nn.Parameter(learned, requires_grad=self.window.smoothness > 0)
         self.frozen = False
@@ -193,6 +194,18 @@ class DiffStrideNd(nn.Module):
         strides = torch.tensor(self._host_strides[: len(self.stride)], dtype=self.stride.dtype, device="cpu")
         self.stride.copy_(strides, non_blocking=True)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and convert the strides with the network, but keep them at least in float32.
+
+        A stride of 2 in bfloat16 could only move by 1/64 or more.
+        """
+
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            converted = fn(tensor)
+            return converted if converted.dtype.itemsize >= 4 else tensor.to(converted.device, torch.float32)
+
+        return super()._apply(at_least_float32, recurse)
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode as for every module, and read the strides, which an export then uses."""
         if not self.frozen:
@@ -201,6 +214,7 @@ class DiffStrideNd(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self.to(torch.promote_types(self.stride.dtype, torch.float32))  # load_state_dict may assign others
         self._read()
 
     def extra_repr(self) -> str:
@@ -279,7 +293,8 @@ class DiffStride1d(DiffStrideNd):
         ValueError: if a stride is below 1, the smoothness negative, the ramp unknown, the multiple below 1 or
             `dim` not negative; in the forward pass if x is not of a floating type or a stride is NaN.
 
-    After each optimiser step call `project_`, which keeps the stride within [1, N).
+    After each optimiser step call `project_`, which keeps the stride within [1, N). The stride stays at least
+    in float32 if the network becomes half precision.
 
     `torch.export` (with ``strict=False``) uses the strides of the last forward pass, `eval()` or loaded
     state, for one length of the axis. `torch.compile` breaks its graph once per layer unless the strides are
