@@ -4,7 +4,7 @@ from audiostride.layers.blur_pool import BlurPool1d
 from audiostride.layers.complexity import complexity
 from audiostride.layers.conv_downsample import ConvDownsample
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStride3d
-from audiostride.layers.learned_strides import freeze_, parameter_groups, project_
+from audiostride.layers.learned_strides import freeze_, parameter_groups, project_, read_strides
 from audiostride.layers.spectral_pool import SpectralPool1d, SpectralPool2d, SpectralPool3d
 from audiostride.layers.window import Window
 
@@ -22,4 +22,5 @@ __all__ = [
     "freeze_",
     "parameter_groups",
     "project_",
+    "read_strides",
 ]

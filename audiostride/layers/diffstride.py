@@ -72,6 +72,7 @@ class DiffStrideNd(nn.Module):
         self.stride = nn.Parameter(learned, requires_grad=self.window.smoothness > 0)
         self.frozen = False
         self._host_strides = strides  # the strides as numbers, as they were last read
+        self._handed: tuple[Tensor, int, tuple[float, ...]] | None = None  # see hand_
         self._operators = OperatorCache()
         self._largest: tuple[int, ...] = ()
         self.forget_sizes_()
@@ -140,9 +141,12 @@ class DiffStrideNd(nn.Module):
         return tuple(self.window.output_length(n, s) for n, s in zip(sizes, self._host_strides, strict=True))
 
     def _read(self) -> None:
+        handed, self._handed = self._handed, None
         if self.stride.is_meta:
             return
-        if transforms_active():
+        if handed and handed[0] is self.stride and handed[1] == _version(self.stride):
+            self._host_strides = handed[2]
+        elif transforms_active():
             self._host_strides = tuple(map(_item, self.strides))
         else:
             self._host_strides = tuple(self.strides.tolist())
@@ -156,6 +160,16 @@ class DiffStrideNd(nn.Module):
         self._read()
         self.frozen, self.stride.grad = frozen, None
         return self
+
+    def hand_(self, strides: Sequence[float]) -> None:
+        """Give the layer its strides as numbers for its next forward pass, so that it need not read them.
+
+        Args:
+            strides: values of the parameter `stride`. They are used once, and only if nobody has written to
+                the parameter since.
+        """
+        repeated = tuple(strides) * (self.axes // len(strides))
+        self._handed = self.stride, _version(self.stride), repeated
 
     def keep_frozen_in_graph(self, y: Tensor) -> Tensor:
         """Return y, in distributed training with frozen strides in its graph, without a gradient for them.
@@ -257,6 +271,11 @@ def project_layers_(layers: Iterable[DiffStrideNd]) -> None:
 def is_distributed() -> bool:
     """Return whether this process is one of a process group."""
     return distributed.is_available() and distributed.is_initialized()
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was written to, 0 for a tensor that does not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _item(stride: Tensor) -> float:

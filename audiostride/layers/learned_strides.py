@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from audiostride.layers.diffstride import DiffStrideNd, project_layers_
+from audiostride.layers.kernels.products import transforms_active
 
 
 def diffstride_layers(network: nn.Module) -> Iterator[DiffStrideNd]:
@@ -31,6 +33,44 @@ def project_(network: nn.Module) -> None:
     1.0
     """
     project_layers_(diffstride_layers(network))
+
+
+def read_strides(network: nn.Module) -> None:
+    """Read all learned strides of a network at once, for the forward pass that follows.
+
+    Call it at the beginning of the forward pass of your own network: a GPU is then waited for once, instead
+    of once per layer. `SeparableCNN` does so. Each layer uses its numbers once, and only if its parameter
+    has not changed since; otherwise it reads its strides itself. Results are the same.
+
+    Args:
+        network: the network, any module that contains DiffStride layers.
+
+    >>> import torch
+    >>> from audiostride.layers import DiffStride1d
+    >>> class Network(nn.Sequential):
+    ...     def forward(self, x):
+    ...         read_strides(self)
+    ...         return super().forward(x)
+    >>> Network(DiffStride1d(stride=2.0, dim=-2), DiffStride1d(stride=2.0))(torch.ones(1, 100, 64)).shape
+    torch.Size([1, 58, 40])
+    """
+    layers = [layer for layer in diffstride_layers(network) if not layer.frozen]
+    if len(layers) > 1:
+        _read_at_once(layers)
+
+
+@torch.compiler.disable  # a compiled graph cannot read
+@torch.no_grad()
+def _read_at_once(layers: list[DiffStrideNd]) -> None:
+    unreadable = any(layer.stride.is_meta for layer in layers) or transforms_active()
+    if unreadable or torch.compiler.is_exporting():
+        return
+    device = layers[0].stride.device
+    values = torch.cat([layer.stride.to(device) for layer in layers]).tolist()
+    for layer in layers:
+        count = len(layer.stride)
+        layer.hand_(values[:count])
+        del values[:count]
 
 
 def freeze_(network: nn.Module, frozen: bool = True) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from audiostride.layers import ConvDownsample, Window, project_
 from audiostride.layers.conv_downsample import Downsampling
-from audiostride.layers.learned_strides import diffstride_layers
+from audiostride.layers.learned_strides import diffstride_layers, read_strides
 
 
 class SeparableBlock(nn.Module):
@@ -104,6 +104,7 @@ class SeparableCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != 1:
             raise ValueError(f"expected spectrograms (batch, 1, time, mel), but got shape {tuple(x.shape)}")
+        read_strides(self)
         return self.blocks(x).amax((-2, -1))
 
     @property

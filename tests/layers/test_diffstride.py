@@ -378,11 +378,3 @@ def test_autocast_takes_inputs_that_need_a_gradient_in_float32(stride: float, dt
     assert layer.stride.grad is not None
     with torch.autocast("cpu", dtype):
         assert layer.double()(x.double()).dtype == torch.float64
-
-
-def test_a_network_reads_each_stride_once_per_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each reading waits for a GPU."""
-    network, reads = SeparableCNN((4, 64), ((2, 2), (1.5, 2)), window=Window(1.0)), []
-    monkeypatch.setattr(DiffStride1d, "_read", lambda self: reads.append(self))
-    network(noise(2, 1, 40, 30)).sum().backward()
-    assert len(reads) == 4
