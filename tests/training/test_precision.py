@@ -1,4 +1,4 @@
-"""Clipping of gradients in each precision."""
+"""Clipping of gradients, and training in each precision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.tiny_run import tiny
+from helpers.tiny_run import metrics, tiny
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from audiostride.data.store import Store
@@ -60,3 +60,18 @@ def test_clipping_limits_the_gradients_of_each_step(
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         largest = flat.norm() if algorithm == "norm" else flat.abs().max()
         assert largest.item() == pytest.approx(LIMIT, rel=0.01)
+
+
+@EVERYWHERE
+def test_weights_and_strides_learn_in_every_precision(
+    accelerator: str, precision: str, store: Store, tmp_path: Path
+) -> None:
+    recipe = tiny(store, steps=10, validate_every=1, stride_learning_rate=1e-3)
+    recipe.trainer = {"accelerator": accelerator, "precision": precision}
+    train(recipe, tmp_path / "run")
+    lines = metrics(tmp_path / "run")
+    strides = torch.tensor([line["strides"] for line in lines])
+    # Adam moves each stride by up to the learning rate, which is less than half a step of bfloat16 at 2.
+    assert (strides.diff(dim=0).abs() > 1e-5).all()
+    assert ((strides[0] - 2).abs() < 2e-3).all()
+    assert all(0 < line["metrics"]["train/loss"] < 10 for line in lines)
