@@ -196,3 +196,17 @@ def test_work_of_an_absurd_ramp_is_bounded_by_the_axis(window: Window) -> None:
 def test_a_ramp_wider_than_numbers_can_hold_reports_a_clear_error() -> None:
     with pytest.raises(ValueError, match="at least 0 and at most 1e9, but got 1e\\+300"):
         Window(1e300)
+
+
+@pytest.mark.parametrize("ramp", ["outside", "inside", "relative"])
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("stride", [1.0, 2.3, 6.0, 15.0, 30.0, 1000.0])
+def test_no_window_attenuates_constants(stride: float, multiple: int, ramp: Ramp) -> None:
+    """A length rounded up to a multiple would ask for a ramp that is wider than the pass band."""
+    window = Window(4.0, ramp, multiple)
+    for n in (3, 15, 21, 40):
+        s = torch.tensor(stride, dtype=torch.float64, requires_grad=True)
+        y = resampling_matrix(n, s, window).sum(1)
+        torch.testing.assert_close(y, torch.ones_like(y), atol=1e-12, rtol=0)
+        number = resampling_matrix(n, stride, window)
+        torch.testing.assert_close(number, resampling_matrix(n, s, window).detach(), atol=1e-12, rtol=0)
