@@ -19,11 +19,12 @@ if TYPE_CHECKING:
         freeze_,
         parameter_groups,
         project_,
+        read_strides,
     )
     from audiostride.models.classifier import Classifier, load
     from audiostride.models.separable_cnn import SeparableCNN
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = [
     "BlurPool1d",
     "Classifier",
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "parameter_groups",
     "project_",
+    "read_strides",
 ]
 
 _MODULES = {
