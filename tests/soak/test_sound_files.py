@@ -1,6 +1,5 @@
 """Damaged sound files: no crash, no hang, the same corpus by one process and by two, no sound cut short."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -136,4 +135,3 @@ def test_absurd_headers_take_little_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", PREPARE, tmp_path], stdout=subprocess.PIPE, text=True, timeout=120, check=True
     )
     assert int(done.stdout.split()[-1]) < 100_000  # kilobytes
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2_000_000
