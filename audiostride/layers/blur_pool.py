@@ -25,8 +25,6 @@ class BlurPool1d(nn.Module):
     torch.Size([8, 16, 51])
     """
 
-    triangle: Tensor
-
     def __init__(self, stride: int = 2, *, dim: int = -1) -> None:
         super().__init__()
         if stride != int(stride) or stride < 1:
@@ -34,9 +32,6 @@ class BlurPool1d(nn.Module):
         if dim >= 0:
             raise ValueError(f"dim counts axes from the end and must be negative, but got {dim}")
         self.stride, self.dim = int(stride), dim
-        box = torch.ones(1, 1, self.stride) / self.stride
-        triangle = functional.conv1d(box, box, padding=self.stride - 1)
-        self.register_buffer("triangle", triangle, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 4 and self.dim in (-2, -1):
@@ -50,8 +45,10 @@ class BlurPool1d(nn.Module):
         edge, taps = self.stride - 1, 2 * self.stride - 1
         padding = (0, 0, edge, edge) if dim == -2 else (edge, edge, 0, 0)
         kernel_size, stride = ((taps, 1), (self.stride, 1)) if dim == -2 else ((1, taps), (1, self.stride))
+        offsets = torch.arange(-edge, edge + 1, device=x.device)
+        triangle = (self.stride - offsets.abs()).to(x.dtype) / self.stride**2
         channels = x.shape[1]
-        kernel = self.triangle.to(x.dtype).view(1, 1, *kernel_size).expand(channels, -1, -1, -1)
+        kernel = triangle.view(1, 1, *kernel_size).expand(channels, -1, -1, -1)
         padded = functional.pad(x, padding, mode="replicate")
         return functional.conv2d(padded, kernel, stride=stride, groups=channels)
 

@@ -84,6 +84,18 @@ def test_blur_takes_any_number_of_leading_axes(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(BlurPool1d(2, dim=-2)(x.mT).mT, BlurPool1d(2)(x))
 
 
+def test_blur_that_was_made_without_memory_is_the_same() -> None:
+    """As large models are loaded: on the meta device, then given memory, then their weights."""
+    with torch.device("meta"):
+        made = BlurPool1d(3)
+    made = made.to_empty(device="cpu")
+    made.load_state_dict(BlurPool1d(3).state_dict())
+    for buffer in made.buffers():
+        buffer.fill_(torch.nan)  # what the memory holds by chance
+    x = torch.randn(2, 4, 20)
+    torch.testing.assert_close(made(x), BlurPool1d(3)(x))
+
+
 @pytest.mark.parametrize("arguments", [{"stride": 0}, {"stride": 1.5}, {"dim": 1}])
 def test_blur_reports_bad_arguments(arguments: dict) -> None:
     with pytest.raises(ValueError, match=r"whole number|must be negative"):
