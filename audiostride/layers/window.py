@@ -25,8 +25,8 @@ class Window:
             - "outside": the ramp begins at the cut-off, as in the paper. The output keeps its bins and is
               therefore 2 · smoothness samples longer than N / stride.
             - "inside": the ramp ends half a bin above the cut-off, so the output has N / stride samples, as
-              after a strided convolution. It is at most a quarter of the output wide, and
-              never reaches below 0.
+              after a strided convolution. It is at most a quarter of the output wide, and never reaches
+              below 0.
             - "relative": outside the cut-off and smoothness · N / stride bins wide, so that short axes are
               shortened by the same factor as long ones. Usual values of smoothness are 0.1 to 0.5.
         multiple: output lengths are rounded up to a multiple of this whole number ≥ 1. They then change less

@@ -8,13 +8,7 @@ from torch import Tensor
 from audiostride.layers.functional import bin_multiplicity, bin_weights, fourier_table, resampling_matrix
 from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.layers.kernels.products import apply_along, exact_dtype, is_channels_last
-from audiostride.layers.kernels.ramp import (
-    analyse,
-    analysis_scale,
-    analysis_table,
-    ramp_bins,
-    stride_gradient,
-)
+from audiostride.layers.kernels.ramp import analyse, analysis_scale, ramp_bins, stride_gradient
 from audiostride.layers.window import Window
 
 
@@ -42,13 +36,8 @@ def resample(
     """
     bins = ramp_bins(x.shape[dim], length, stride.detach().to(exact_dtype(x)), window, bin_count)
     # Computed outside the function below, so that a second derivative can follow them to x.
-    kept = x if keeps_input else _coefficients(x, bins, dim, taps)
+    kept = x if keeps_input else analyse(x, bins, dim, taps)
     return _Resample.apply(x, kept, stride, bins, window, dim, length, taps, keeps_input)
-
-
-def _coefficients(x: Tensor, bins: Tensor, dim: int, taps: int | None) -> Tensor:
-    table = analysis_table(x.shape[dim], bins, exact_dtype(x)).to(x.dtype)
-    return apply_along(x, _per_tap(table, taps), dim)
 
 
 class _Resample(torch.autograd.Function):
@@ -71,7 +60,7 @@ class _Resample(torch.autograd.Function):
         taps: int | None,
         keeps_input: bool,
     ) -> Tensor:
-        matrix = learned_matrix(x, stride, window, dim, length, taps)
+        matrix = learned_matrix(x, x.shape[dim], stride, window, length, taps)
         ctx.save_for_backward(matrix, kept, stride, bins)
         ctx.keeps_input = keeps_input
         ctx.n, ctx.window, ctx.dim, ctx.length, ctx.taps = x.shape[dim], window, dim, length, taps
@@ -84,11 +73,11 @@ class _Resample(torch.autograd.Function):
         grad_x = grad_stride = None
         if needs_x:
             if torch.is_grad_enabled():  # a second derivative needs the matrix as a function of the stride
-                matrix = _matrix(grad_output, ctx.n, stride, ctx.window, ctx.length, ctx.taps)
+                matrix = learned_matrix(grad_output, ctx.n, stride, ctx.window, ctx.length, ctx.taps)
             grad_x = apply_along(grad_output, matrix.mT, ctx.dim)
         if needs_stride:
             dim = ctx.dim
-            coefficients = _coefficients(kept, bins, dim, ctx.taps) if ctx.keeps_input else kept
+            coefficients = analyse(kept, bins, dim, ctx.taps) if ctx.keeps_input else kept
             if ctx.taps is not None:
                 channels_last, dim = is_channels_last(coefficients), -2
                 coefficients, grad_output = (
@@ -109,20 +98,18 @@ def resample_again(node: Any) -> Tensor:
 
 
 def learned_matrix(
-    x: Tensor, stride: Tensor, window: Window, dim: int, length: int, taps: int | None
+    like: Tensor, n: int, stride: Tensor, window: Window, length: int, taps: int | None
 ) -> Tensor:
-    """Return the `resampling_matrix` of an axis of x in the type of x, or its `per_tap_matrix`."""
-    return _matrix(x, x.shape[dim], stride, window, length, taps)
+    """Return the `resampling_matrix` of an axis, or its `per_tap_matrix`, in type and device of a tensor.
 
-
-def _matrix(like: Tensor, n: int, stride: Tensor, window: Window, length: int, taps: int | None) -> Tensor:
+    Args:
+        like: the tensor.
+        n: number of samples of the axis.
+        stride, window, length, taps: as in `resample`.
+    """
     exact = exact_dtype(like)
     matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=like.device)
-    return _per_tap(matrix.to(like.dtype), taps)
-
-
-def _per_tap(matrix: Tensor, taps: int | None) -> Tensor:
-    return matrix if taps is None else per_tap_matrix(matrix, taps)
+    return per_tap_matrix(matrix.to(like.dtype), taps)
 
 
 def _one_row_per_point(z: Tensor, taps: int, dim: int, channels_last: bool) -> Tensor:

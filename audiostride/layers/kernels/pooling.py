@@ -8,7 +8,7 @@ from torch import Tensor
 
 from audiostride.layers.functional import check_floating_point
 from audiostride.layers.kernels.learned import keep_in_graph, learned_matrix, remove_bins, resample
-from audiostride.layers.kernels.operators import OperatorCache, fixed_matrix
+from audiostride.layers.kernels.operators import FixedOperator, OperatorCache
 from audiostride.layers.kernels.products import apply_along, as_autocast, transforms_active
 from audiostride.layers.kernels.ramp import changed_size, ramp_size
 from audiostride.layers.window import Window
@@ -75,11 +75,9 @@ def resample_axis(x: Tensor, axis: AxisPlan, taps: int | None = None, keeps_inpu
             bin_count = ramp_size(n, length, known, window)
         return resample(x, stride, window, dim, length, bin_count, taps, keeps_input)
     if isinstance(stride, Tensor):
-        matrix = learned_matrix(x, stride, window, dim, length, taps)
-    else:
-        build = fixed_matrix if operators is None else operators.matrix
-        matrix = build(n, stride, window, length, x.dtype, x.device, taps)
-    return apply_along(x, matrix, dim)
+        return apply_along(x, learned_matrix(x, n, stride, window, length, taps), dim)
+    operator = FixedOperator(n, stride, window, length, x.dtype, x.device, taps)
+    return apply_along(x, operators.matrix(operator) if operators else operator.build(), dim)
 
 
 def is_learned(stride: float | Tensor) -> TypeGuard[Tensor]:

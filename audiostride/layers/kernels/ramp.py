@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audiostride.layers.functional import bin_multiplicity, fourier_table, usable_stride
+from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.layers.kernels.products import apply_along, exact_dtype, sum_other_axes
 from audiostride.layers.window import Window
 
@@ -74,17 +75,15 @@ def analysis_scale(points: int) -> float:
     return 1 / min(points, 2**14)
 
 
-def analyse(x: Tensor, bins: Tensor, dim: int) -> Tensor:
+def analyse(x: Tensor, bins: Tensor, dim: int, taps: int | None = None) -> Tensor:
     """Return the coefficients X(f) of an axis, times its `analysis_scale`: (…, n, …) to (…, 2 · bins, …).
 
-    Cosines come first, then sines.
+    Cosines come first, then sines. With taps, there is one for the input as each tap sees it,
+    see `per_tap_matrix`: (…, 2 · bins · taps, …).
     """
-    return apply_along(x, analysis_table(x.shape[dim], bins, exact_dtype(x)).to(x.dtype), dim)
-
-
-def analysis_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return (2 · bins, points), which turns samples into coefficients times their `analysis_scale`."""
-    return fourier_table(points, bins, dtype).mT * analysis_scale(points)
+    points = x.shape[dim]
+    table = fourier_table(points, bins, exact_dtype(x)).mT * analysis_scale(points)
+    return apply_along(x, per_tap_matrix(table.to(x.dtype), taps), dim)
 
 
 def stride_gradient(
