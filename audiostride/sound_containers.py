@@ -68,7 +68,7 @@ def flac_md5(file: BinaryIO) -> bytes:
 
 
 def mp3_says_length(file: BinaryIO) -> bool:
-    """Whether the first frame of an MP3 file gives the length. If not, libsndfile guesses it."""
+    """Return whether the first frame of an MP3 file gives the length. If not, libsndfile guesses it."""
     _skip_id3(file)
     first_frame = file.read(200)
     return b"Xing" in first_frame or b"Info" in first_frame
@@ -120,7 +120,7 @@ def _mp3_frame(header: bytes) -> tuple[bytes, int, int] | None:
 
 
 def has_stray_riff_data(log: str) -> bool:
-    """Whether libsndfile's log of a WAV file says that no chunk follows inside the RIFF where one must.
+    """Return whether libsndfile's log of a WAV file names an unknown chunk inside the RIFF.
 
     The size of the data is then wrong. Stray bytes behind the RIFF do not count.
     """

@@ -128,10 +128,8 @@ def difference_interval(correct: ArrayLike, baseline: ArrayLike, groups: ArrayLi
     if variance == 0:
         return Interval(difference, difference, difference)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    half = stats.t.ppf(1 - _TAIL, freedom) * variance**0.5
-    return Interval(
-        float(difference), max(-1.0, float(difference - half)), min(1.0, float(difference + half))
-    )
+    half = float(stats.t.ppf(1 - _TAIL, freedom) * variance**0.5)
+    return Interval(difference, max(-1.0, difference - half), min(1.0, difference + half))
 
 
 def _group_sums(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ checkpoints/best.ckpt        checkpoint with the best mean accuracy in validatio
 checkpoints/last.ckpt        checkpoint after the last validation, from which --resume continues
 metrics.jsonl                metrics, one line per validation
 events.out.tfevents.*        metrics and figures for TensorBoard
-test.json                    accuracy on the test split, kept by audiostride study --summary
+test.json                    results on the test split, kept by audiostride study --summary
 .lock                        locked while a process trains the run
 """
 

@@ -119,16 +119,14 @@ class WindowsModule(LightningDataModule):
 
         Checkpoints of earlier versions have no groups: these are not compared.
         """
-        state, now = (
-            checkpoint.get("WindowsModule", {}),
-            list(zip(self._identities, self._groups, strict=True)),
-        )
+        state, folders = checkpoint.get("WindowsModule", {}), self.data.corpora
         identities = state.get("corpora", self._identities)
         groups = state.get("groups", self._groups)
-        if not len(identities) == len(groups) == len(now):
-            return " and ".join(self.data.corpora)
+        if not len(identities) == len(groups) == len(folders):
+            return " and ".join(folders)
+        now = zip(self._identities, self._groups, strict=True)
         before = zip(identities, groups, strict=True)
-        corpora = zip(self.data.corpora, before, now, strict=True)
+        corpora = zip(folders, before, now, strict=True)
         return " and ".join(folder for folder, old, new in corpora if old != new) or None
 
     def train_dataloader(self) -> DataLoader[Batch]:

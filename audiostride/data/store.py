@@ -107,7 +107,7 @@ class Store:
         return self.waveforms[self.starts[recording] : self.starts[recording + 1]]
 
     def is_damaged(self, recording: int) -> bool:
-        """Whether the samples of a recording are not those that were packed."""
+        """Return whether the samples of a recording are other ones than those that were packed."""
         assert self.digests is not None
         return digest(self.samples(recording)) != self.digests[recording].tobytes().hex()
 

@@ -210,9 +210,9 @@ def _differences(members: Sequence[Examination], first: Sequence[Examination]) -
     if len(evaluations) < len(members) + len(first):
         return {}
     differences = {}
-    for task in evaluations[0].outcomes:
-        if all(task in evaluation.outcomes for evaluation in evaluations):
-            predicted = [evaluation.predicted(task) for evaluation in evaluations]
+    for task in evaluations[0].predicted:
+        if all(task in evaluation.predicted for evaluation in evaluations):
+            predicted = [evaluation.predicted[task] for evaluation in evaluations]
             difference = compare(predicted[: len(members)], predicted[len(members) :])
             if difference:
                 differences[task] = difference.percent()

@@ -48,7 +48,10 @@ def results_of(run: Path) -> Results:
     if kept:
         return kept
     logger.info(f"testing {run.name}")
-    content = _as_json(evaluation(run)) | {"checkpoint": checkpoint, "corpora": _corpora(run)}
+    evaluated = evaluation(run)
+    for note in evaluated.notes:
+        logger.warning(note)
+    content = _as_json(evaluated) | {"checkpoint": checkpoint, "corpora": _corpora(run)}
     with replace_when_complete(run / TEST) as new:
         new.write_text(json.dumps(content | {"digest": _digest(content)}), encoding="utf-8")
     return _from_json(content)
@@ -67,12 +70,11 @@ def _read(run: Path, checkpoint: str) -> Results | None:
 
 
 def _as_json(evaluated: Evaluation) -> dict[str, Any]:
-    predicted = {task: evaluated.predicted(task) for task in evaluated.outcomes}
     return {
         "rows": evaluated.rows,
         "predicted": {
             task: {name: values.tolist() for name, values in outcomes._asdict().items()}
-            for task, outcomes in predicted.items()
+            for task, outcomes in evaluated.predicted.items()
         },
     }
 

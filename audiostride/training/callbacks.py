@@ -1,4 +1,4 @@
-"""What a run shows and logs while it trains: a progress bar, metrics.jsonl, an end on divergence."""
+"""What a run shows and logs while it trains: progress bar, metrics.jsonl, end at divergence or SIGTERM."""
 
 import math
 import signal

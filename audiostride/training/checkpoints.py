@@ -1,6 +1,7 @@
 """Checkpoints of a run: the rule which one is best, and how they are written and found again."""
 
 import shutil
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class KeepCheckpoints(Checkpoint):
         self.saved_step = checkpoint["global_step"]
         if trainer.is_global_zero:
             if self.best.exists():
-                self.best_rank = read_rank(self.best)
+                self.best_rank = rank_of(read_checkpoint(self.best), self.best)
             self._keep_if_best(checkpoint["rank"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -90,13 +91,16 @@ class KeepCheckpoints(Checkpoint):
             self.best_rank = rank
 
 
-def read_rank(path: Path) -> float:
-    """Read the rank that a checkpoint file holds.
+def rank_of(checkpoint: Mapping[str, Any], path: Path) -> float:
+    """Return the rank that a checkpoint holds.
+
+    Args:
+        checkpoint: the content of the checkpoint, see `read_checkpoint`.
+        path: its file, for the message.
 
     Raises:
-        UserError: if the file is damaged, or was written by a version that kept no ranks.
+        UserError: if it was written by a version that kept no ranks.
     """
-    checkpoint = read_checkpoint(path)
     if "rank" not in checkpoint:
         raise UserError(f"{path} was written by another version of audiostride: train again")
     return checkpoint["rank"]

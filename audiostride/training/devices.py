@@ -9,10 +9,12 @@ from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from audiostride.layers.diffstride import is_distributed
+
 
 def device_count() -> int:
     """Return the number of devices that train together, ≥ 1."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    return distributed.get_world_size() if is_distributed() else 1
 
 
 def sum_over_devices(values: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audiostride.allocator import keep_freed_memory
@@ -39,22 +38,19 @@ class Evaluation:
         rows: one per task, see `evaluate`.
         labels: from task to its labels.
         outcomes: from task to (recordings, 2), label and prediction of each recording as indices of labels.
-        groups: from task to (recordings,), hash of the group of each recording, such as its speaker.
+        predicted: from task to the same with the group of each recording, such as its speaker.
+        notes: sentences that readers of the results should know.
     """
 
     rows: list[dict[str, Any]]
     labels: dict[str, list[str]]
     outcomes: dict[str, Tensor]
-    groups: dict[str, NDArray[np.uint64]]
+    predicted: dict[str, Outcomes]
+    notes: list[str]
 
     def confusion(self, task: str) -> Tensor:
         """Return (classes, classes), numbers of recordings by label (rows) and prediction (columns)."""
         return confusion_counts(self.outcomes[task], len(self.labels[task]))
-
-    def predicted(self, task: str) -> Outcomes:
-        """Return what was predicted for the recordings of a task, to compare runs."""
-        labels, predictions = self.outcomes[task].cpu().numpy().T
-        return Outcomes(labels, predictions, self.groups[task])
 
 
 def evaluate(
@@ -87,6 +83,8 @@ def evaluate(
     if confusion is not None:
         confusion.mkdir(parents=True, exist_ok=True)
     evaluated = evaluation(run, split, checkpoint, corpus)
+    for note in evaluated.notes:
+        logger.warning(note)
     if confusion is not None:
         _write_confusion(evaluated, confusion)
     return evaluated.rows
@@ -106,9 +104,6 @@ def evaluation(
     data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
     if corpus is None:
         check_corpora(data, saved, run)
-    for store in data.stores:
-        for note in store.card["notes"]:
-            logger.warning(f"{store.folder}: {note}")
     selection = data.select(split)
     labels = {task: names for task, names in classifier.labels.items() if selection.labelled(task)}
     if not labels:
@@ -118,12 +113,9 @@ def evaluation(
     module = ClassifierTraining(classifier, TrainingSettings())
     metrics = _test(module, data, split)
     note = _note_of_another_corpus(selection, saved, run)
-    if note:
-        logger.warning(note)
-    groups = {task: selection.groups[selection.labels[task] >= 0] for task in labels}
-    evaluated = Evaluation([], classifier.labels, module.outcomes, groups)
-    accuracies = {task: evaluated.predicted(task).accuracy.percent() for task in labels}
-    evaluated.rows.extend(
+    predicted = {task: _predicted(module.outcomes[task], selection, task) for task in labels}
+    accuracies = {task: predicted[task].accuracy.percent() for task in labels}
+    rows = [
         {
             "run": str(run),
             "task": task,
@@ -134,7 +126,7 @@ def evaluation(
             "roc_auc": metrics.get(f"test/roc_auc/{task}"),
             "loss": metrics[f"test/loss/{task}"],
             "recordings": selection.labelled(task),
-            "groups": len(np.unique(groups[task])),
+            "groups": len(np.unique(predicted[task].groups)),
             "classes": len(names),
             "split": data.split(task, split),
             "checkpoint": checkpoint,
@@ -142,8 +134,16 @@ def evaluation(
             **({"note": note} if note else {}),
         }
         for task, names in labels.items()
-    )
-    return evaluated
+    ]
+    notes = [f"{store.folder}: {text}" for store in data.stores for text in store.card["notes"]]
+    notes += [note] if note else []
+    return Evaluation(rows, classifier.labels, module.outcomes, predicted, notes)
+
+
+def _predicted(outcomes: Tensor, selection: Selection, task: str) -> Outcomes:
+    """Return labels and predictions of the recordings of a task with their groups."""
+    labels, predictions = outcomes.cpu().numpy().T
+    return Outcomes(labels, predictions, selection.groups[selection.labels[task] >= 0])
 
 
 def check_corpora(data: WindowsModule, saved: Mapping[str, Any], run: Path) -> None:

@@ -22,7 +22,7 @@ from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.training.callbacks import divergence_error
-from audiostride.training.checkpoints import read_rank
+from audiostride.training.checkpoints import rank_of
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.run_lock import lock_run
 from audiostride.training.tensorboard import quiet_event_thread
@@ -145,7 +145,8 @@ def _check_no_checkpoint(run: Path) -> None:
 def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
     """Return the last checkpoint of a run. Raise an error if recipe or corpus are not those of the run."""
     checkpoint = checkpoint_path(run, "last")
-    read_rank(checkpoint)
+    saved = read_checkpoint(checkpoint)
+    rank_of(saved, checkpoint)
     # A learning-rate schedule or a narrowing ramp depends on the number of steps.
     any_steps = recipe.training.schedule == "constant" and recipe.training.smoothness_from is None
     free = (*FREE, "training.steps") if any_steps else FREE
@@ -155,7 +156,7 @@ def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Pat
                 f"{run} was started with {name} {before}, not {now}: resume it with the same recipe and "
                 "options, or choose another --out"
             )
-    if folders := data.changed_corpora(read_checkpoint(checkpoint)):
+    if folders := data.changed_corpora(saved):
         raise UserError(f"the corpus {folders} has changed since {run} was started: choose another --out")
     return checkpoint
 

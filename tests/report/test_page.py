@@ -44,7 +44,7 @@ def test_page_groups_runs_by_recipe(runs: dict[str, Path], several: Page) -> Non
     assert rows["mean of 2"][1] == f"{mean:.1f} ± {deviation:.1f} %"
     for name, accuracy in zip(("a0", "a1"), accuracies, strict=True):
         assert rows[str(runs[name])][1].startswith(f"{accuracy:.1f} % (")
-    correct = {name: evaluation(run).predicted("speech_commands") for name, run in runs.items()}
+    correct = {name: evaluation(run).predicted["speech_commands"] for name, run in runs.items()}
     difference = compare([correct["strided"]], [correct["a0"], correct["a1"]])
     assert difference is not None
     value, low, high = difference.percent()
