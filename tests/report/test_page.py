@@ -111,7 +111,9 @@ def test_text_has_enough_contrast_to_its_background(single: Page) -> None:
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, behind, colours)
 
 
-def test_names_with_special_characters_are_escaped(tmp_path: Path) -> None:
+def test_names_with_special_characters_are_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     source = tmp_path / "source"
     source.mkdir()
@@ -129,6 +131,7 @@ def test_names_with_special_characters_are_escaped(tmp_path: Path) -> None:
     assert page.headings[0] == (1, ODD)
     assert (2, str(run)) in page.headings
     assert f"{odd.folder}: {ODD}" in page.text
+    assert capsys.readouterr().err.count(f"note: {odd.folder}: {ODD}\n") == 1
     assert "b" not in {tag for tag, _ in page.tags}
     assert any(f"Confusion matrix of {ODD}" in image["alt"] for image in page.all("img"))
     (row,) = page.table("Recordings of each task")
