@@ -164,7 +164,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with ZipFile(path) as archive:
-            intact = archive.testzip() is None
+            # torch reads nothing of an entry that is marked as a folder.
+            intact = archive.testzip() is None and not any(i.external_attr for i in archive.infolist())
         saved = torch.load(path, map_location="cpu", weights_only=True) if intact else None
     except OSError as error:
         if error.filename:

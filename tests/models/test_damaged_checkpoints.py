@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -98,6 +99,19 @@ def test_flipped_bit_in_weights_is_noticed(trained: Path) -> None:
         except UserError:
             noticed += 1
     assert noticed > 100  # the others are in the padding between tensors
+
+
+def test_weights_marked_as_a_folder_are_noticed(trained: Path) -> None:
+    """torch gives such weights the content of its memory, and their checksum stays right."""
+    file = trained / "checkpoints" / "best.ckpt"
+    changed = bytearray(file.read_bytes())
+    entries = ZipFile(file).infolist()
+    largest = max(entries, key=lambda entry: entry.file_size)
+    # The bit is in the entry of the directory at the end of the file, 8 bytes before the name.
+    changed[changed.rindex(largest.filename.encode()) - 8] |= 0x10
+    file.write_bytes(changed)
+    with pytest.raises(UserError, match=DAMAGED):
+        weights(trained, "best")
 
 
 def test_flipped_bit_in_the_optimiser_stops_a_resume(
