@@ -51,6 +51,10 @@ class ModelSettings:
     as much as large ones."""
     multiple: PositiveCount = 1
     """Round lengths of feature maps up to multiples of this number, so that a compiler sees fewer sizes."""
+    level: Literal["unchanged", "rms"] = "unchanged"
+    """What to do with the level of each window before the spectrogram: nothing, as in the paper; or remove
+    the mean and scale to a root mean square of 0.1, so that results do not depend on how loud a recording
+    is. Silence stays silence."""
 
     def __post_init__(self) -> None:
         self.channels = tuple(self.channels)

@@ -19,6 +19,7 @@ from audiostride.corpora.base import SPLITS, sound_files
 from audiostride.data.gather import Sounds
 from audiostride.data.store import CARD, open_store
 from audiostride.errors import UserError
+from audiostride.frontends.waveform import as_float
 
 
 class Augmentation:
@@ -117,11 +118,11 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
     Returns:
         (windows, samples), floating point, without those that follow.
     """
-    waveform = _to_float(waveform)
+    waveform = as_float(waveform)
     if "gain" in draws:
         waveform = waveform * draws["gain"][:, None]
     if "noise" in draws:
-        noise = _to_float(draws["noise"])
+        noise = as_float(draws["noise"])
         ratio = _rms(waveform) / _rms(noise).clamp(min=1e-6)
         waveform = waveform + ratio / draws["noise_level"][:, None] * noise
     if "partner" in draws:
@@ -166,11 +167,6 @@ def _covered(masks: Tensor, length: int, widest: float) -> Tensor:
     begin = torch.minimum((place * (length - width + 1)).floor(), length - width)
     index = torch.arange(length, device=masks.device)[None, :, None]
     return ((index >= begin[:, None]) & (index < (begin + width)[:, None])).any(-1)
-
-
-def _to_float(waveform: Tensor) -> Tensor:
-    """Return an int16 waveform as float32 in [−1, 1)."""
-    return waveform.float() / 32768 if waveform.dtype == torch.int16 else waveform
 
 
 def _rms(waveform: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.transforms import MelSpectrogram
 
+from audiostride.frontends.waveform import as_float
+
 
 class LogMel(nn.Module):
     """Logarithm of the power in mel channels, one frame per hop.
@@ -79,10 +81,7 @@ class LogMel(nn.Module):
         return super()._apply(lambda table: table.to(device), recurse)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        if waveform.dtype == torch.int16:
-            waveform = waveform.float() / 32768
-        elif not waveform.is_floating_point():
-            raise ValueError(f"waveforms must be floating point or int16, but got {waveform.dtype}")
+        waveform = as_float(waveform)
         if waveform.ndim == 0:
             raise ValueError("expected waveforms (…, samples), but got a single number")
         if waveform.shape[-1] < self.hop:

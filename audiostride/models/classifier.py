@@ -16,6 +16,7 @@ from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
 from audiostride.frontends.log_mel import LogMel
+from audiostride.frontends.waveform import normalise_level
 from audiostride.layers import Window
 from audiostride.models.separable_cnn import SeparableCNN
 
@@ -42,6 +43,8 @@ class Classifier(nn.Module):
     Args:
         labels: labels of each task, in the order of its logits.
         settings: settings of the network and its downsampling; by default the paper's.
+        window_s: length in seconds of the windows that the classifier is trained on. A longer recording is
+            split into such windows, and their logits are averaged; the forward pass does not do this.
 
     Shape:
         (batch, samples), floating point in [−1, 1] or int16 at `sample_rate`, to a dict from task to logits
@@ -50,6 +53,8 @@ class Classifier(nn.Module):
     Attributes:
         sample_rate: sample rate of the waveforms in Hz.
         labels: dict from task to its labels.
+        settings: as given.
+        window_s: as given.
 
     Raises:
         ValueError: if there is no task, if a task has no labels, or if `SeparableCNN` refuses the settings;
@@ -60,12 +65,17 @@ class Classifier(nn.Module):
     torch.Size([3, 2])
     """
 
-    def __init__(self, labels: Mapping[str, Sequence[str]], settings: ModelSettings | None = None) -> None:
+    def __init__(
+        self,
+        labels: Mapping[str, Sequence[str]],
+        settings: ModelSettings | None = None,
+        window_s: float = 1.0,
+    ) -> None:
         super().__init__()
         self.labels = {task: list(names) for task, names in labels.items()}
         if not self.labels or not all(self.labels.values()):
             raise ValueError(f"a classifier needs at least one task, each with labels, but got {self.labels}")
-        self.settings = settings or ModelSettings()
+        self.settings, self.window_s = settings or ModelSettings(), window_s
         self.frontend = LogMel()
         self.sample_rate = self.frontend.sample_rate
         self.normalise = nn.BatchNorm1d(self.frontend.mel_channels, affine=False)
@@ -86,6 +96,8 @@ class Classifier(nn.Module):
         """Return normalised log-mel spectrograms (batch, time, mel) of waveforms (batch, samples)."""
         if waveform.ndim != 2:
             raise ValueError(f"expected waveforms (batch, samples), but got shape {tuple(waveform.shape)}")
+        if self.settings.level == "rms":
+            waveform = normalise_level(waveform)
         spectrogram = self.frontend(waveform).to(self.heads[0].weight.dtype)
         return self.normalise(spectrogram.mT).mT
 
@@ -99,7 +111,7 @@ class Classifier(nn.Module):
         settings = asdict(self.settings)
         if self.trunk.downsampling == "diffstride":
             settings["smoothness"] = self.trunk.window.smoothness  # training may have changed it
-        return {"labels": self.labels, "settings": settings}
+        return {"labels": self.labels, "settings": settings, "window_s": self.window_s}
 
 
 def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Classifier:
@@ -137,13 +149,21 @@ def restore(saved: Mapping[str, Any], path: Path) -> Classifier:
             for task, labels in saved["classifier"]["labels"].items()
         }
         settings = recipes.build({"model": saved["classifier"]["settings"]}).model
+        window_s = _window_length(saved)
         _check_sizes(settings, weights)
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced at once
-            classifier = Classifier(labels, settings)
+            classifier = Classifier(labels, settings, window_s)
         classifier.load_state_dict(weights)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} was written by another version of audiostride: train again") from error
     return classifier.eval()
+
+
+def _window_length(saved: Mapping[str, Any]) -> float:
+    """Return the length in seconds of the windows that a checkpoint was trained on."""
+    recipe = saved.get("recipe", {})  # up to version 0.3.0 only the recipe has it
+    window_s = saved["classifier"].get("window_s", recipe.get("data", {}).get("window_s", 1.0))
+    return recipes.build({"data": {"window_s": window_s}}).data.window_s
 
 
 def _check_sizes(settings: ModelSettings, weights: Mapping[str, Tensor]) -> None:

@@ -85,7 +85,7 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
 def _module(recipe: Recipe, data: WindowsModule) -> ClassifierTraining:
     """Return what a recipe trains, with its initial weights."""
     seed_everything(recipe.training.seed, verbose=False)
-    classifier = Classifier(data.labels, recipe.model)
+    classifier = Classifier(data.labels, recipe.model, recipe.data.window_s)
     if recipe.training.compile:
         # For feature maps of varying sizes, torch 2.11 generates CPU code that fails.
         classifier.trunk.compile(dynamic=False)

@@ -21,7 +21,8 @@ def test_settings_and_network_have_the_same_defaults() -> None:
     parameters = inspect.signature(SeparableCNN).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     window = defaults.pop("window")
-    assert asdict(ModelSettings()) == defaults | asdict(window)
+    of_the_classifier = {"level": "unchanged"}
+    assert asdict(ModelSettings()) == defaults | asdict(window) | of_the_classifier
 
 
 def test_the_network_is_built_as_its_settings_say() -> None:

@@ -131,6 +131,22 @@ def test_classifier_gives_logits_for_every_task() -> None:
     }
 
 
+def test_saved_classifier_loads_with_its_window_length_and_level(tmp_path: Path) -> None:
+    settings = ModelSettings((4, 6), ((2, 2), (2, 1)), level="rms")
+    save(Classifier({"word": ["yes", "no"]}, settings, window_s=2.5), tmp_path / "a.ckpt")
+    loaded = load(tmp_path / "a.ckpt")
+    assert (loaded.window_s, loaded.settings.level) == (2.5, "rms")
+
+
+def test_window_length_of_an_earlier_version_is_that_of_its_recipe(tmp_path: Path) -> None:
+    configuration = classifier().configuration()
+    del configuration["window_s"]
+    saved = {"classifier": configuration, "global_step": 0}
+    weights = {f"classifier.{name}": value for name, value in classifier().state_dict().items()}
+    torch.save(saved | {"state_dict": weights, "recipe": {"data": {"window_s": 0.5}}}, tmp_path / "a.ckpt")
+    assert load(tmp_path / "a.ckpt").window_s == 0.5
+
+
 def test_saved_classifier_loads_with_its_normalisation_labels_and_strides(tmp_path: Path) -> None:
     model, x = with_stride(classifier(), 1.7), 0.1 * noise(5, 16000)
     save(model, tmp_path / "model.ckpt")
