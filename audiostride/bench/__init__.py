@@ -1,4 +1,4 @@
-"""Benchmarks: speed and memory, measured side by side, and the accuracy of a simple baseline.
+"""Benchmarks: speed and memory, measured side by side; accuracy of a baseline, and at other levels of sound.
 
 Each one turns its settings into rows with the same keys: names, figures, and their ratios.
 """
@@ -13,6 +13,7 @@ from audiostride.bench.settings import (
     DriftBench,
     LayerBench,
     LayersBench,
+    LevelBench,
     PrepareBench,
     StepBench,
     WindowsBench,
@@ -37,5 +38,6 @@ BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "step": (StepBench, _later("step", "bench_step")),
     "data": (WindowsBench, _later("data", "bench_windows")),
     "prepare": (PrepareBench, _later("prepare", "bench_prepare")),
+    "level": (LevelBench, _later("level", "bench_level")),
     "baseline": (BaselineBench, _later("baseline", "bench_baseline")),
 }

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audiostride.config.ranges import AtLeast, check_ranges
+from audiostride.config.ranges import AtLeast, Between, check_ranges
 from audiostride.config.settings import NonNegative, PositiveCount, Stride
+
+Level = Annotated[float, Between(-100, 60)]
 
 
 @dataclass
@@ -134,3 +136,15 @@ class BaselineBench:
     """Test accuracy of logistic regression on mean and deviation of each mel channel, and of guessing."""
 
     corpus: list[str] = field(metadata={"positional": "Folders of prepared corpora."})
+
+
+@dataclass
+class LevelBench:
+    """Test accuracy of runs on softer and louder recordings. Runs that differ in their seed count as one."""
+
+    runs: list[str] = field(metadata={"positional": "Folders of runs."})
+    levels_db: list[Level] = field(default_factory=lambda: [-30.0, -20.0, -10.0, 0.0, 10.0, 20.0])
+    """Changes of the level in decibels, from −100 to 60. Samples are rounded and clipped to 16 bits."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--")
