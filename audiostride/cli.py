@@ -103,7 +103,7 @@ def study(arguments: Sequence[str]) -> None:
             print(command)
     elif args.summary:
         tables = results.tables(chosen, runs, args.time)
-        print(results.show(tables, args.format))
+        print(results.show(tables, args.format, args.wide))
         if args.plot:
             from audiostride.studies import figure
 
@@ -119,10 +119,10 @@ def test(arguments: Sequence[str]) -> None:
     recipes.read_config(Path(args.run))
     checkpoint_path(Path(args.run), args.checkpoint)
 
-    from audiostride.training.evaluate import evaluate
+    from audiostride.training.evaluate import LEAST_COLUMNS, evaluate
 
     rows = evaluate(Path(args.run), args.split, args.checkpoint, args.corpus, _path(args.confusion))
-    print(render(rows, args.format))
+    print(render(rows, args.format, args.wide, LEAST_COLUMNS))
 
 
 def strides(arguments: Sequence[str]) -> None:
@@ -138,11 +138,11 @@ def strides(arguments: Sequence[str]) -> None:
     if args.listen is not None and not Path(args.listen).is_file():
         raise UserError(f"there is no sound file {args.listen}")
 
-    from audiostride.analysis.stride_report import report_strides
+    from audiostride.analysis.stride_report import LEAST_COLUMNS, report_strides
 
     plot, sound = _path(args.plot), _path(args.listen)
     rows = report_strides(args.runs, args.checkpoint, args.frames, args.around, args.group, plot, sound)
-    print(render(rows, args.format))
+    print(render(rows, args.format, args.wide, LEAST_COLUMNS))
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -163,16 +163,16 @@ def summary(arguments: Sequence[str]) -> None:
         args = parse(parsers.run_summary_parser(summary.__doc__), arguments)
         checkpoint_path(Path(args.run))
 
-        from audiostride.analysis.summary import summarise_run
+        from audiostride.analysis.summary import LEAST_COLUMNS, summarise_run
 
-        print(render(summarise_run(args.run), args.format))
+        print(render(summarise_run(args.run), args.format, args.wide, LEAST_COLUMNS))
     else:
         parser = parsers.recipe_summary_parser(summary.__doc__)
         _, recipe, args = recipes.load_with_options(parser, arguments)
 
-        from audiostride.analysis.summary import summarise_recipe
+        from audiostride.analysis.summary import LEAST_COLUMNS, summarise_recipe
 
-        print(render(summarise_recipe(recipe), args.format))
+        print(render(summarise_recipe(recipe), args.format, args.wide, LEAST_COLUMNS))
 
 
 def bench(arguments: Sequence[str]) -> None:
@@ -188,7 +188,7 @@ def bench(arguments: Sequence[str]) -> None:
         from audiostride.bench.result_file import save_result
 
         save_result(Path(args.save), command_line("bench", *arguments), rows)
-    print(render(rows, args.format))
+    print(render(rows, args.format, args.wide))
 
 
 def demo(arguments: Sequence[str]) -> None:
@@ -197,7 +197,7 @@ def demo(arguments: Sequence[str]) -> None:
 
     from audiostride.demo.run import run_demo
 
-    run_demo(Path(args.folder), Path(args.out), args.format)
+    run_demo(Path(args.folder), Path(args.out), args.format, wide=args.wide)
 
 
 def _path(name: str | None) -> Path | None:

@@ -181,3 +181,6 @@ def _add_checkpoint(parser: ArgumentParser) -> None:
 
 def _add_format(parser: ArgumentParser) -> None:
     parser.add_argument("--format", type=Format, default="table", help="Format of the result.")
+    parser.add_argument(
+        "--wide", action="store_true", help="Show all columns of a table, also if the terminal is too narrow."
+    )

@@ -1,9 +1,17 @@
-"""Rows of results as a table to read or to print, as JSON or CSV."""
+"""Rows of results as a table to read or to print, as JSON or CSV.
+
+JSON and CSV have the digits that mean something: a number that is not whole is rounded to six significant
+digits. Digits before the decimal point, whole numbers and text are never changed.
+"""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +20,9 @@ Format = Literal["table", "json", "csv", "markdown", "latex"]
 _TABULATE_FORMATS = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 # Not every LaTeX engine has these characters in its text font.
 _LATEX_SYMBOLS = str.maketrans({"±": r"$\pm$", "×": r"$\times$", "−": "$-$", "–": "--"})
+_DIGITS = 6  # significant digits in JSON and CSV
+# Longest texts in a table that does not fit the terminal, in characters: the longest that fits is taken.
+_TEXT_LENGTHS = (60, 48, 36, 28, 20)
 
 
 class Spread(NamedTuple):
@@ -50,30 +61,140 @@ class Interval(NamedTuple):
         return Interval(*(100 * value for value in self))
 
 
-def render(rows: Sequence[dict[str, Any]], format: Format = "table") -> str:
+def render(
+    rows: Sequence[dict[str, Any]], format: Format = "table", wide: bool = False, least: Sequence[str] = ()
+) -> str:
     """Return rows with the same keys as text, without a final line break.
 
     In tables for people ("table", "markdown", and "latex" with the package booktabs) numbers have four
     significant digits, a `Spread` is shown as mean ± deviation, an `Interval` as value (low to high), and a
-    missing value as a dash. JSON and CSV keep all digits; there a `Spread` takes two fields, NAME and
-    NAME_deviation, an `Interval` takes NAME, NAME_low and NAME_high, and a missing value is null or an empty
-    field.
+    missing value as a dash. In JSON and CSV numbers are `rounded`; there a `Spread` takes two fields, NAME
+    and NAME_deviation, an `Interval` takes NAME, NAME_low and NAME_high, and a missing value is null or an
+    empty field.
+
+    The format "table" fits the terminal: words of column heads go below each other, long texts are shortened
+    in the middle, and if that is not enough, columns are left out, which the last line lists.
+
+    Args:
+        rows: the rows; all have the keys of the first one.
+        format: format of the result.
+        wide: show whole columns and texts, however wide the terminal is.
+        least: names of the columns to leave out first, the least important one first. After them, columns are
+            left out from the right, up to the first one.
     """
     if format == "json":
-        return json.dumps([_flat(row) for row in rows], indent=2, ensure_ascii=False)
+        return json.dumps([rounded(_flat(row)) for row in rows], indent=2, ensure_ascii=False)
     if format == "csv":
         return _csv(rows)
-    from tabulate import tabulate  # `audiostride --help` does without its 0.05 s
-
     names = list(rows[0])
-    text = tabulate(
+    table = _Table(
+        [_escaped(name.replace("_", " "), format) for name in names],
         [[_escaped(cell(row[name]), format) for name in names] for row in rows],
-        headers=[_escaped(name.replace("_", " "), format) for name in names],
-        tablefmt=_TABULATE_FORMATS[format],
-        disable_numparse=True,
-        colalign=["left" if any(isinstance(row[name], str) for row in rows) else "right" for name in names],
+        [any(isinstance(row[name], str) for row in rows) for name in names],
     )
+    width = terminal_width() if format == "table" and not wide else None
+    if width is not None and table.width > width:
+        return _fitted(names, table, width, least)
+    text = table.text(_TABULATE_FORMATS[format])
     return text.translate(_LATEX_SYMBOLS) if format == "latex" else text
+
+
+def terminal_width() -> int | None:
+    """Return the number of columns of the terminal, or None if the output has no limit.
+
+    There is no limit if standard output is no terminal, unless the environment variable COLUMNS gives one.
+    """
+    if os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    return None
+
+
+class _Table(NamedTuple):
+    """The texts of a table.
+
+    Attributes:
+        heads: the head of each column.
+        cells: (rows, columns), the other texts.
+        is_text: whether each column holds text, which is aligned to the left, and may be shortened.
+    """
+
+    heads: list[str]
+    cells: list[list[str]]
+    is_text: list[bool]
+
+    def text(self, format: str = "simple") -> str:
+        from tabulate import tabulate  # `audiostride --help` does without its 0.05 s
+
+        return tabulate(
+            self.cells,
+            headers=self.heads,
+            tablefmt=format,
+            disable_numparse=True,
+            colalign=["left" if text else "right" for text in self.is_text],
+        )
+
+    @property
+    def width(self) -> int:
+        """Number of characters of the widest line, which is that of a row of the longest texts."""
+        longest = [max(column, key=len) for column in zip(*self.cells, strict=True)]
+        return max(map(len, self._replace(cells=[longest]).text().splitlines()))
+
+    def columns(self, chosen: Sequence[int]) -> "_Table":
+        """Return the table with some of its columns."""
+        cells = [[row[number] for number in chosen] for row in self.cells]
+        return _Table([self.heads[n] for n in chosen], cells, [self.is_text[n] for n in chosen])
+
+    def shortened(self, length: int) -> "_Table":
+        """Return the table with texts of at most `length` characters, where they stay different."""
+        columns = [
+            _shorten(column, length) if is_text else column
+            for column, is_text in zip(zip(*self.cells, strict=True), self.is_text, strict=True)
+        ]
+        return self._replace(cells=[list(row) for row in zip(*columns, strict=True)])
+
+
+def _fitted(names: Sequence[str], table: _Table, width: int, least: Sequence[str]) -> str:
+    """Return a table that is at most `width` characters wide, if its first column allows it."""
+    table = table._replace(heads=[head.replace(" ", "\n") for head in table.heads])
+    longest = max(len(text) for row in table.cells for text in row)
+    for kept in _fewer_and_fewer(names, least):
+        for length in (longest, *_TEXT_LENGTHS):
+            fitted = table.columns(kept).shortened(length)
+            if fitted.width <= width:
+                return fitted.text() + _left_out(names, kept)
+    return fitted.text() + _left_out(names, kept)
+
+
+def _fewer_and_fewer(names: Sequence[str], least: Sequence[str]) -> Iterator[list[int]]:
+    """Yield all columns, then one fewer each time, until one is left. Columns are given by their numbers."""
+    kept = list(range(len(names)))
+    first_out = [names.index(name) for name in least if name in names]
+    for leaving in [*dict.fromkeys([*first_out, *reversed(kept)])]:
+        yield kept
+        kept = [number for number in kept if number != leaving]
+
+
+def _left_out(names: Sequence[str], kept: Sequence[int]) -> str:
+    left_out = [name.replace("_", " ") for number, name in enumerate(names) if number not in kept]
+    return f"\n(left out to fit the terminal: {', '.join(left_out)}; --wide shows all)" if left_out else ""
+
+
+def _shorten(texts: Sequence[str], length: int) -> Sequence[str]:
+    """Shorten texts in the middle, unless different ones would become the same."""
+    half = (length - 1) // 2
+    short = [text if len(text) <= length else f"{text[:half]}…{text[half + 1 - length :]}" for text in texts]
+    return short if len({*short}) == len({*texts}) else texts
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of JSON or CSV with numbers that are not whole rounded to six significant digits."""
+    return {name: _round(value) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _round(value: float) -> float:
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, max(0, _DIGITS - 1 - math.floor(math.log10(abs(value)))))
 
 
 def cell(value: Any) -> str:
@@ -102,7 +223,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
         for name, value in row.items()
         if isinstance(value, Spread | Interval)
     }
-    flat = [_flat(row, kinds) for row in rows]
+    flat = [rounded(_flat(row, kinds)) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from typing import Any
 
 import pytest
@@ -12,13 +13,109 @@ from audiostride.tables import Spread, render
 ROWS = [{"name": "a", "stride": 1.23456789, "edge": None}, {"name": "long, name", "stride": 20.0, "edge": 3}]
 
 
-def test_json_and_csv_keep_all_digits() -> None:
-    assert json.loads(render(ROWS, "json")) == ROWS
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def test_json_and_csv_have_the_same_digits() -> None:
+    assert json.loads(render(ROWS, "json")) == [ROWS[0] | {"stride": 1.23457}, ROWS[1]]
     read = list(csv.DictReader(io.StringIO(render(ROWS, "csv"))))
     assert read == [
-        {"name": "a", "stride": "1.23456789", "edge": ""},
+        {"name": "a", "stride": "1.23457", "edge": ""},
         {"name": "long, name", "stride": "20.0", "edge": "3"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (93.19526627218935, "93.1953"),
+        (1.23456789e-9, "1.23457e-09"),
+        (-0.0012345678, "-0.00123457"),
+        (1234567.89, "1234568.0"),
+        (4294967295.0, "4294967295.0"),
+        (0.0, "0.0"),
+        (math.inf, "inf"),
+        (123456789, "123456789"),
+        (True, "True"),
+        ("93.19526627218935", "93.19526627218935"),
+    ],
+)
+def test_numbers_that_are_not_whole_have_six_significant_digits(value: Any, expected: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(render([{"value": value}], "csv")))
+    assert row == {"value": expected}
+    (row,) = json.loads(render([{"value": value}], "json"))
+    assert row == {"value": type(value)(expected)}
+    assert type(row["value"]) is type(value)
+
+
+WIDE = [
+    {
+        "run": f"runs/a/very/long/path/{number}",
+        "task": "words",
+        "accuracy_percent": 50.0,
+        "loss": 0.5,
+        "note": "n",
+    }
+    for number in range(2)
+]
+
+
+def test_table_has_no_limit_where_there_is_no_terminal() -> None:
+    assert render(WIDE) == render(WIDE, wide=True)
+    assert len(render(WIDE).splitlines()[0]) > 60
+
+
+@pytest.mark.parametrize("width", range(30, 90))
+def test_table_fits_every_width_and_says_what_is_left_out(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    table, _, last = render(WIDE, least=["task"]).rpartition("\n")
+    if not last.startswith("(left out"):
+        table = f"{table}\n{last}"
+    assert max(map(len, table.splitlines())) <= width
+    left_out = [name for name in ("task", "accuracy percent", "loss", "note") if name in last]
+    assert left_out == [
+        name for name in ("task", "accuracy percent", "loss", "note") if name.split()[0] not in table
+    ]
+    assert all(str(number) in line for number, line in enumerate(table.splitlines()[-2:]))
+    assert ("--wide shows all)" in last) == bool(left_out)
+
+
+def test_narrow_table_shortens_texts_before_it_leaves_out_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "56")
+    lines = render(WIDE, least=["task"]).splitlines()
+    assert lines[-1].split() == ["runs/a/ve…ong/path/1", "words", "50", "0.5", "n"]
+    assert lines[0].split() == ["run", "task", "accuracy", "loss", "note"]
+    assert lines[1].split() == ["percent"]
+    monkeypatch.setenv("COLUMNS", "45")
+    assert render(WIDE, least=["task"]).splitlines()[-1] == (
+        "(left out to fit the terminal: task, note; --wide shows all)"
+    )
+    assert render(WIDE, wide=True).splitlines()[0].split() == [
+        "run",
+        "task",
+        *"accuracy percent loss note".split(),
+    ]
+
+
+def test_different_texts_stay_different_in_a_narrow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    rows = [
+        {"file": f"recordings of a long name/{n}/recording of a long name.wav", "label": "a"}
+        for n in range(3)
+    ]
+    shown = [line.split("  ")[0] for line in render(rows).splitlines()[2:5]]
+    assert len({*shown}) == 3
+
+
+@pytest.mark.parametrize("format", ["json", "csv", "markdown", "latex"])
+def test_only_tables_to_read_depend_on_the_terminal(format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = render(WIDE, format)
+    monkeypatch.setenv("COLUMNS", "30")
+    assert render(WIDE, format) == whole
 
 
 def test_table_aligns_numbers_to_the_right() -> None:

@@ -13,6 +13,19 @@ from audiostride.analysis.stride_figures import stride_figures
 from audiostride.analysis.trained import open_runs, titles
 from audiostride.errors import UserError
 
+# The columns that a narrow terminal leaves out first, see `audiostride.tables.render`.
+LEAST_COLUMNS = (
+    "rate",
+    "pass_band_on_grid",
+    "half_amplitude",
+    "cycles_per_octave",
+    "cumulated_pass_band",
+    "input_length",
+    "output_length",
+    "stop_band",
+    "effective_stride",
+)
+
 logger = logging.getLogger(__name__)
 
 

@@ -10,6 +10,8 @@ from audiostride.models.separable_cnn import SeparableCNN
 
 # Of the frontend: distance between frames, and length of the window of a frame.
 HOP_MS, WINDOW_MS = 10.0, 25.0
+# The columns that a narrow terminal leaves out first, see `audiostride.tables.render`.
+LEAST_COLUMNS = ("field_mels", "field_ms", "effective_stride", "input")
 
 
 def summarise_recipe(recipe: Recipe) -> list[dict[str, Any]]:

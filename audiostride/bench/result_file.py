@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from audiostride.files import replace_when_complete
+from audiostride.tables import rounded
 
 
 def save_result(file: Path, command: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -32,7 +33,7 @@ def save_result(file: Path, command: str, rows: Sequence[dict[str, Any]]) -> Non
         "command": command,
         "machine": machine(),
         "date": date.today().isoformat(),
-        "rows": list(rows),
+        "rows": [rounded(row) for row in rows],
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_complete(file) as new:

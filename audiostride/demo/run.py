@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.stride_report import LEAST_COLUMNS as STRIDE_COLUMNS
 from audiostride.config import recipe as recipes
 from audiostride.config.recipe import read_config
 from audiostride.config.run_folder import last_checkpoint
@@ -25,6 +26,7 @@ from audiostride.errors import UserError
 from audiostride.models.classifier import load, read_checkpoint
 from audiostride.prepare.prepare import prepare
 from audiostride.tables import Format, render
+from audiostride.training.evaluate import LEAST_COLUMNS as TEST_COLUMNS
 from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import train
 
@@ -47,6 +49,7 @@ def run_demo(
     format: Format = "table",
     settings: DemoSettings | None = None,
     recipe: Recipe | None = None,
+    wide: bool = False,
 ) -> None:
     """Make and prepare the corpora, train, test, and print accuracies and strides.
 
@@ -59,6 +62,7 @@ def run_demo(
             others are two tables.
         settings: sizes of the corpora.
         recipe: the recipe to train, by default recipes/demo.yaml. Its corpora are replaced.
+        wide: show all columns of tables, however wide the terminal is.
 
     Raises:
         UserError: if a folder is in the way, or eSpeak NG is missing.
@@ -73,9 +77,14 @@ def run_demo(
     _stage(4, "test on new speakers, instruments, birds and places, and show the learned strides")
     accuracy, strides = evaluate(run), stride_table(load(run))
     if format == "json":
-        print(json.dumps({"test": accuracy, "strides": strides}, indent=2))
+        parts = {"test": render(accuracy, "json"), "strides": render(strides, "json")}
+        print(json.dumps({name: json.loads(rows) for name, rows in parts.items()}, indent=2))
     else:
-        print(render(accuracy, format), render(strides, format), sep="\n\n")
+        tables = (
+            render(accuracy, format, wide, TEST_COLUMNS),
+            render(strides, format, wide, STRIDE_COLUMNS),
+        )
+        print(*tables, sep="\n\n")
 
 
 def _synthesise(folder: Path, settings: DemoSettings) -> None:

@@ -64,8 +64,8 @@ def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, 
     return result
 
 
-def show(made: dict[str, Rows], format: Format) -> str:
-    """Return tables as text.
+def show(made: dict[str, Rows], format: Format, wide: bool = False) -> str:
+    """Return tables as text, see `render`.
 
     Titles are above the tables in "table", "markdown" and "latex". JSON is one object with the tables by
     title. In CSV an empty line separates the tables.
@@ -74,7 +74,7 @@ def show(made: dict[str, Rows], format: Format) -> str:
         parsed = {title: json.loads(render(rows, "json")) for title, rows in made.items()}
         return json.dumps(parsed, indent=2, ensure_ascii=False)
     head = {"table": "{}\n\n", "markdown": "**{}**\n\n", "latex": "% {}\n", "csv": ""}[format]
-    return "\n\n".join(head.format(title) + render(rows, format) for title, rows in made.items())
+    return "\n\n".join(head.format(title) + render(rows, format, wide) for title, rows in made.items())
 
 
 def _finished(runs: Sequence[Run]) -> list[Run]:

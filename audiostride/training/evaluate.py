@@ -27,6 +27,20 @@ from audiostride.tables import csv_cell
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
 
+# The columns that a narrow terminal leaves out first, see `audiostride.tables.render`.
+LEAST_COLUMNS = (
+    "note",
+    "step",
+    "checkpoint",
+    "run",
+    "roc_auc",
+    "loss",
+    "classes",
+    "groups",
+    "split",
+    "macro_f1_percent",
+)
+
 logger = logging.getLogger(__name__)
 
 

@@ -10,6 +10,7 @@ from audiostride.bench.baseline import baseline
 from audiostride.cli import main
 from audiostride.corpora.base import SPLITS
 from audiostride.data.store import Store
+from audiostride.tables import rounded
 
 
 def test_regression_classifies_sounds_that_differ_in_their_spectra(store: Store) -> None:
@@ -32,7 +33,7 @@ def test_command_takes_several_corpora(
     store: Store, sounds: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "baseline", str(store.folder), str(sounds.folder), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == baseline(store) + baseline(sounds)
+    assert json.loads(capsys.readouterr().out) == [rounded(row) for row in baseline(store) + baseline(sounds)]
 
 
 def test_task_without_test_recordings_reports_a_clear_error(

@@ -64,11 +64,13 @@ def test_accuracy_is_the_mean_over_seeds_with_a_row_per_task(runs: Path) -> None
         ("diffstride", "b", 2),
     ]
     pairs = values.reshape(2, 2, 2).transpose(0, 2, 1).reshape(4, 2)  # method and task, seed
-    assert [row["accuracy_percent"] for row in rows] == pytest.approx(pairs.mean(1))
-    assert [row["accuracy_percent_deviation"] for row in rows] == pytest.approx(pairs.std(1, ddof=1))
+    assert [row["accuracy_percent"] for row in rows] == pytest.approx(pairs.mean(1), rel=5e-6)
+    assert [row["accuracy_percent_deviation"] for row in rows] == pytest.approx(
+        pairs.std(1, ddof=1), rel=5e-6
+    )
     for row, name in zip(rows[::2], ("strided", "diffstride"), strict=True):
         macs = [summary(load(runs / f"{name}-{seed}").trunk)[-1]["mega_macs"] for seed in (0, 1)]
-        assert row["mega_macs"] == pytest.approx(np.mean(macs))
+        assert row["mega_macs"] == pytest.approx(np.mean(macs), rel=5e-6)
 
 
 def test_tables_average_over_the_axes_and_values_that_they_name(runs: Path) -> None:
@@ -97,8 +99,9 @@ tables:
     for row, by_seed in zip((time, frequency), zip(*by_run, strict=True), strict=True):
         assert (row["downsampling"], row["runs"], row["layer"]) == ("diffstride", 2, 2)
         for column in ("stride", "pass_band", "pass_band_on_grid"):
-            assert row[column] == pytest.approx(np.mean([one[column] for one in by_seed]))
-        assert row["stride_deviation"] == pytest.approx(np.std([one["stride"] for one in by_seed], ddof=1))
+            assert row[column] == pytest.approx(np.mean([one[column] for one in by_seed]), rel=5e-6)
+        deviation = np.std([one["stride"] for one in by_seed], ddof=1)
+        assert row["stride_deviation"] == pytest.approx(deviation, rel=5e-6)
 
 
 def test_runs_are_tested_once_and_again_after_they_change(
@@ -178,7 +181,7 @@ def test_difference_is_paired_over_recordings_and_seeds(runs: Path) -> None:
     assert first["difference_percent"] is None
     expected = difference_interval(right[2:], right[:2], groups).percent()
     found = [second[f"difference_percent{part}"] for part in ("", "_low", "_high")]
-    assert found == pytest.approx(expected)
+    assert found == pytest.approx(expected, rel=5e-6)
     assert f"{expected.value:.1f} ({expected.low:.1f} to " in show(study_tables(runs), "table")
 
 
