@@ -17,7 +17,7 @@ FLOORS = (
     ("models", "data"),
     ("prepare", "analysis"),
     ("training",),
-    ("report", "studies", "bench", "demo"),
+    ("report", "studies", "bench", "demo", "export"),
     ("parsers",),
     ("cli",),
     ("__main__",),
