@@ -116,7 +116,7 @@ def study(arguments: Sequence[str]) -> None:
 def test(arguments: Sequence[str]) -> None:
     """Accuracy of a run: logits averaged over the one-second windows of each recording."""
     args = parse(parsers.test_parser(test.__doc__), arguments)
-    recipes.read_config(Path(args.run))
+    recipes.check_trained(Path(args.run))
     checkpoint_path(Path(args.run), args.checkpoint)
 
     from audiostride.training.evaluate import LEAST_COLUMNS, evaluate
@@ -130,7 +130,7 @@ def strides(arguments: Sequence[str]) -> None:
     args = parse(parsers.strides_parser(strides.__doc__), arguments)
     if args.frames is not None and not fits(args.frames, Frames):
         raise UserError(wrong_value("--frames", args.frames, Frames))
-    check_runs(args.runs, or_files=True)
+    check_runs(args.runs)
     if args.listen is not None and args.plot is None:
         raise UserError("--listen needs --plot FOLDER, where its sounds go")
     if args.listen is not None and len(args.runs) > 1:
@@ -159,7 +159,7 @@ def report(arguments: Sequence[str]) -> None:
 def summary(arguments: Sequence[str]) -> None:
     """A recipe's network, or a trained one, layer by layer: sizes, strides, parameters, multiplications."""
     name = arguments[0] if arguments else ""
-    if name.endswith(".ckpt") or (name and Path(name).is_dir()):
+    if name.endswith((".ckpt", ".onnx", ".pt2", ".safetensors")) or (name and Path(name).is_dir()):
         args = parse(parsers.run_summary_parser(summary.__doc__), arguments)
         checkpoint_path(Path(args.run))
 

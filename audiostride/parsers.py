@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Split = Literal["test", "valid", "train"]
 Checkpoint = Literal["best", "last"]
+_MODEL = "Folder of a run, a checkpoint file, or a model folder."
+_MODELS = "Folders of runs, checkpoint files or model folders."
 
 
 def dataset_parser(name: str, dataset: "Dataset") -> ArgumentParser:
@@ -73,7 +75,7 @@ def study_parser(description: str | None) -> ArgumentParser:
 def test_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride test`."""
     parser = make_parser("test", description)
-    parser.add_argument("run", type=str, help="Folder of the run.")
+    parser.add_argument("run", type=str, help=_MODEL)
     _add_split(parser)
     _add_checkpoint(parser)
     parser.add_argument("--corpus", type=str, nargs="+", help="Prepared corpora. (default: those of the run)")
@@ -85,7 +87,7 @@ def test_parser(description: str | None) -> ArgumentParser:
 def strides_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride strides`."""
     parser = make_parser("strides", description)
-    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, or checkpoint files.")
+    parser.add_argument("runs", type=str, nargs="+", help=_MODELS)
     parser.add_argument(
         "--frames",
         type=int,
@@ -115,7 +117,9 @@ def strides_parser(description: str | None) -> ArgumentParser:
 def report_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride report`."""
     parser = make_parser("report", description)
-    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs; several are compared.")
+    parser.add_argument(
+        "runs", type=str, nargs="+", help="Folders of runs or model folders; several are compared."
+    )
     parser.add_argument("--out", type=str, default="report.html", help="The HTML file to write.")
     _add_split(parser)
     _add_checkpoint(parser)
@@ -125,7 +129,9 @@ def report_parser(description: str | None) -> ArgumentParser:
 def recipe_summary_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride summary RECIPE`."""
     parser = recipe_parser("summary", description, "%(prog)s RECIPE|RUN [--any.setting value]")
-    parser.add_argument("recipe", type=str, help="A recipe as for train, or the folder of a run.")
+    parser.add_argument(
+        "recipe", type=str, help="A recipe as for train, the folder of a run, or a model folder."
+    )
     _add_format(parser)
     return parser
 
@@ -133,7 +139,7 @@ def recipe_summary_parser(description: str | None) -> ArgumentParser:
 def run_summary_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride summary RUN`."""
     parser = make_parser("summary", description)  # the settings of a trained network cannot change
-    parser.add_argument("run", type=str, help="Folder of a run, or a checkpoint file.")
+    parser.add_argument("run", type=str, help=_MODEL)
     _add_format(parser)
     return parser
 

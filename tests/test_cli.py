@@ -122,7 +122,11 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
         (("bench", "nothing"), 2, "invalid choice: 'nothing' (choose from"),
         (("prepare", "speech_commands", "nowhere"), 1, "there is no folder nowhere: unpack"),
         (("prepare", "speech_commands", "."), 1, "the folder . is empty: unpack"),
-        (("test", "nowhere"), 1, "there is no run at nowhere: give the folder that audiostride train made"),
+        (
+            ("test", "nowhere"),
+            1,
+            "there is no run at nowhere: give a run folder, a checkpoint file or a model",
+        ),
         (("test", "."), 1, ". is no run, config.yaml is missing"),
         (("strides", "nowhere"), 1, "there is no run at nowhere"),
         (("strides", "."), 1, "has no checkpoint (checkpoints/best.ckpt is missing): train it first"),

@@ -43,7 +43,7 @@ def report_strides(
     Runs that cannot be read are left out, with a warning.
 
     Args:
-        names: run folders or checkpoint files.
+        names: run folders, checkpoint files or model folders.
         checkpoint: which checkpoint of a run folder.
         frames: length of the spectrogram, 100 frames per second; by default that of each run's windows.
         around: frequency in Hz at which cycles per octave are computed.

@@ -20,10 +20,10 @@ def summarise_recipe(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def summarise_run(name: str) -> list[dict[str, Any]]:
-    """Return the rows of `summary` for the network of a run folder or a checkpoint file.
+    """Return the rows of `summary` for the network of a run folder, a checkpoint file or a model folder.
 
     Raises:
-        UserError: there is no checkpoint, or it cannot be read.
+        UserError: there is no model, or it cannot be read.
     """
     run = open_run(name)
     return summary(run.classifier.trunk, run.recipe.data.frames)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiostride.config.recipe import check_config, differences, read_config
-from audiostride.config.run_folder import CONFIG, METRICS, checkpoint_path, read_metrics
-from audiostride.config.settings import Recipe
+from audiostride.config.recipe import differences, recipe_of
+from audiostride.config.run_folder import METRICS, checkpoint_path, is_model_folder, read_metrics
+from audiostride.config.settings import DataSettings, Recipe
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint, restore
 
@@ -17,9 +17,10 @@ class TrainedRun:
     """A trained classifier with its recipe and log.
 
     Attributes:
-        name: path of the run folder or checkpoint file, as given.
+        name: path of the run folder, checkpoint file or model folder, as given.
         classifier: the classifier in evaluation mode, on the CPU.
-        recipe: the recipe of the run. For a checkpoint file outside a run only its model settings are known.
+        recipe: the recipe of the run. If it is not known, only the settings of the network and the length of
+            its windows are right.
         log: the lines of metrics.jsonl, with step, seconds, metrics and strides of each validation.
         notes: sentences that readers of the results should know.
     """
@@ -37,19 +38,22 @@ class TrainedRun:
 
 
 def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
-    """Read a run folder, or a checkpoint file.
+    """Read a run folder, a checkpoint file or a model folder.
 
     Raises:
-        UserError: if there is no checkpoint, or it cannot be read.
+        UserError: if there is no model, or it cannot be read.
     """
     path = checkpoint_path(Path(name), checkpoint)
     saved = read_checkpoint(path)
     classifier = restore(saved, path)
+    recipe = recipe_of(Path(name), saved)
+    if recipe is None:
+        data = DataSettings(window_s=classifier.window_s)
+        return TrainedRun(name, classifier, Recipe(model=classifier.settings, data=data), [], [])
+    if is_model_folder(path):
+        return TrainedRun(name, classifier, recipe, [], [])
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
-    if not (folder / CONFIG).is_file():
-        return TrainedRun(name, classifier, Recipe(model=classifier.settings), [], [])
-    recipe, entries = read_config(folder), read_metrics(folder / METRICS)
-    check_config(recipe, saved, folder)
+    entries = read_metrics(folder / METRICS)
     log = [entry for entry in entries if len(entry["strides"]) == len(classifier.settings.strides)]
     notes = []
     if len(log) < len(entries):

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from audiostride.config import yaml
 from audiostride.config.arguments import flatten, instantiate, parse, parse_settings, recipe_parser
 from audiostride.config.messages import check_keys
-from audiostride.config.run_folder import CONFIG
+from audiostride.config.run_folder import CONFIG, check_model, is_model_folder
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
 
@@ -77,6 +77,41 @@ def read_config(run: Path) -> Recipe:
         return build(read(run / CONFIG), run / CONFIG)
     except UserError as error:
         raise UserError(f"{error}; if another version of audiostride wrote it, train again") from error
+
+
+def check_trained(model: Path) -> None:
+    """Raise an error if a path cannot be a trained model, before torch is imported.
+
+    Args:
+        model: a run folder, a checkpoint file or a model folder.
+
+    Raises:
+        UserError: it is none of them, or the run's recipe cannot be read.
+    """
+    check_model(model)
+    if model.is_dir() and not is_model_folder(model):
+        read_config(model)
+
+
+def recipe_of(model: Path, saved: Mapping[str, Any]) -> Recipe | None:
+    """Return the recipe that a model was trained with, or None if it is not known.
+
+    Args:
+        model: a run folder, a checkpoint file or a model folder.
+        saved: the content of the checkpoint or model folder.
+
+    Raises:
+        UserError: the config.yaml of a run cannot be read, or is not that of the checkpoint.
+    """
+    run = model if model.is_dir() else model.parent.parent
+    if (run / CONFIG).is_file():
+        recipe = read_config(run)
+        check_config(recipe, saved, run)
+        return recipe
+    try:
+        return build(saved["recipe"]) if saved.get("recipe") else None
+    except UserError:  # a recipe of another version of audiostride
+        return None
 
 
 def find(name: str, kind: Literal["recipe", "study"] = "recipe") -> Path:

@@ -1,4 +1,6 @@
-"""The files in the folder of a run.
+"""The files in the folder of a run, and those in a model folder.
+
+A run folder:
 
 config.yaml                  all settings of the recipe
 checkpoints/best.ckpt        checkpoint with the best mean accuracy in validation
@@ -7,12 +9,17 @@ metrics.jsonl                metrics, one line per validation
 events.out.tfevents.*        metrics and figures for TensorBoard
 test.json                    results on the test split, kept by audiostride study --summary
 .lock                        locked while a process trains the run
+
+A model folder (see `audiostride.models.model_folder`):
+
+model.safetensors            weights
+config.json                  all else that is needed to use them
+README.md                    model card
 """
 
 import json
 import logging
 import math
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,47 +31,60 @@ logger = logging.getLogger(__name__)
 
 CONFIG, CHECKPOINTS, METRICS, TEST = "config.yaml", "checkpoints", "metrics.jsonl", "test.json"
 LOCK = ".lock"
+MODEL_CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+# What the name of an exported model ends with. Exported models cannot be read back.
+_EXPORTED = (".onnx", ".pt2")
 _CHECKSUM = "crc32"  # key of the checksum in a line of metrics.jsonl
 
 
-def checkpoint_path(run_or_file: Path, checkpoint: str = "best") -> Path:
-    """Return the path of a run's checkpoint. A checkpoint file is returned as it is.
+def checkpoint_path(model: Path, checkpoint: str = "best") -> Path:
+    """Return the path that holds the weights of a model: a checkpoint file, or a model folder.
 
     Args:
-        run_or_file: a run folder, or a checkpoint file.
-        checkpoint: "best" or "last".
+        model: a run folder, a checkpoint file or a model folder. The last two are returned as they are.
+        checkpoint: "best" or "last", for a run folder.
 
     Raises:
-        UserError: there is no such run, or it has no checkpoint yet.
+        UserError: there is no such model, it is an exported one, or the run has no checkpoint yet.
     """
-    if run_or_file.is_file():
-        return run_or_file
-    if not run_or_file.is_dir():
-        raise UserError(f"there is no run at {run_or_file}: give a run folder or a checkpoint file")
-    path = run_or_file / CHECKPOINTS / f"{checkpoint}.ckpt"
+    check_model(model)
+    if model.is_file() or is_model_folder(model):
+        return model
+    path = model / CHECKPOINTS / f"{checkpoint}.ckpt"
     if not path.is_file():
         raise UserError(
-            f"the run {run_or_file} has no checkpoint ({path.relative_to(run_or_file)} is missing): "
+            f"the run {model} has no checkpoint ({path.relative_to(model)} is missing): "
             "train it first, at least until the first validation"
         )
     return path
 
 
-def check_runs(names: Sequence[str], or_files: bool = False) -> None:
-    """Raise an error if a path does not exist, before torch is imported.
+def is_model_folder(path: Path) -> bool:
+    """Return whether a path is a model folder, maybe a damaged one, and no run folder."""
+    is_run = (path / CONFIG).is_file() or (path / CHECKPOINTS).is_dir()
+    return not is_run and any((path / name).is_file() for name in (MODEL_CONFIG, WEIGHTS))
 
-    Args:
-        names: run folders.
-        or_files: accept checkpoint files as well.
+
+def check_model(path: Path) -> None:
+    """Raise an error if a path cannot be a model, before torch is imported.
 
     Raises:
-        UserError: naming the first path that is neither.
+        UserError: there is nothing at the path, or it is an exported model or one file of a model folder.
     """
+    if not path.exists():
+        raise UserError(f"there is no run at {path}: give a run folder, a checkpoint file or a model folder")
+    if path.name.endswith(_EXPORTED):
+        raise UserError(
+            f"{path} is an exported model: give the run or the model folder that it was made from"
+        )
+    if path.is_file() and path.name in (MODEL_CONFIG, WEIGHTS, CARD):
+        raise UserError(f"{path} is one file of a model folder: give the folder {path.parent}")
+
+
+def check_runs(names: Sequence[str]) -> None:
+    """Raise an error if one of several paths cannot be a model, see `check_model`."""
     for name in names:
-        if not (Path(name).exists() if or_files else Path(name).is_dir()):
-            folder = "the folder that audiostride train made"
-            remedy = "a run folder or a checkpoint file" if or_files else folder
-            raise UserError(f"there is no run at {name}: give {remedy}")
+        check_model(Path(name))
 
 
 def metrics_line(entry: dict[str, Any]) -> str:

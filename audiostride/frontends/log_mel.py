@@ -53,7 +53,7 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         self.sample_rate, self.mel_channels, self.offset = sample_rate, mel_channels, offset
-        self.f_min, self.f_max = f_min, f_max
+        self.window_ms, self.hop_ms, self.f_min, self.f_max = window_ms, hop_ms, f_min, f_max
         self.hop = round(sample_rate * hop_ms / 1000)
         window = round(sample_rate * window_ms / 1000)
         # A power of two is fast. Its bins are closer together than the lowest channels, so no channel is
@@ -74,6 +74,11 @@ class LogMel(nn.Module):
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)
         self.padding = ((n_fft - self.hop) // 2, n_fft - self.hop - (n_fft - self.hop) // 2)
+
+    def configuration(self) -> dict[str, float]:
+        """Return the arguments that build this frontend again."""
+        names = ("sample_rate", "window_ms", "hop_ms", "mel_channels", "f_min", "f_max", "offset")
+        return {name: getattr(self, name) for name in names}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move to another device with the network, but stay in float32 if it becomes half precision."""

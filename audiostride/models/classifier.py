@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from audiostride.config import recipe as recipes
+from audiostride.config.model_config import check_labels
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
 from audiostride.frontends.log_mel import LogMel
 from audiostride.frontends.waveform import normalise_level
-from audiostride.layers import Window
+from audiostride.layers import Window, freeze_
 from audiostride.models.separable_cnn import SeparableCNN
 
-_PREFIX = "classifier."  # of the weights in a checkpoint of training
+WEIGHT_PREFIX = "classifier."  # of the weights in a checkpoint of training
 
 
 def build_trunk(settings: ModelSettings) -> SeparableCNN:
@@ -55,10 +56,11 @@ class Classifier(nn.Module):
         labels: dict from task to its labels.
         settings: as given.
         window_s: as given.
+        origin: what is known about the training of a loaded classifier, for example step and recipe.
 
     Raises:
-        ValueError: if there is no task, if a task has no labels, or if `SeparableCNN` refuses the settings;
-            in the forward pass if the waveforms have another shape.
+        ValueError: if there is no task, if a task has no labels or one twice, or if `SeparableCNN` refuses
+            the settings; in the forward pass if the waveforms have another shape.
 
     >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2)))).eval()
     >>> classifier(torch.zeros(3, classifier.sample_rate))["word"].shape
@@ -73,8 +75,8 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.labels = {task: list(names) for task, names in labels.items()}
-        if not self.labels or not all(self.labels.values()):
-            raise ValueError(f"a classifier needs at least one task, each with labels, but got {self.labels}")
+        check_labels(self.labels)
+        self.origin: dict[str, Any] = {}
         self.settings, self.window_s = settings or ModelSettings(), window_s
         self.frontend = LogMel()
         self.sample_rate = self.frontend.sample_rate
@@ -113,35 +115,128 @@ class Classifier(nn.Module):
             settings["smoothness"] = self.trunk.window.smoothness  # training may have changed it
         return {"labels": self.labels, "settings": settings, "window_s": self.window_s}
 
+    def save(self, folder: str | os.PathLike[str], card: str | None = None) -> None:
+        """Save the classifier as a model folder, which `load` reads: for others, or for a hub.
 
-def load(run_or_file: str | os.PathLike[str], checkpoint: str = "best") -> Classifier:
-    """Load the trained classifier of a run, in evaluation mode, on the CPU.
+        The folder has three files: model.safetensors, config.json and README.md, the model card. An older
+        model in the folder is replaced when the new files are complete; other files stay.
+
+        Args:
+            folder: a new or empty folder, or a model folder.
+            card: the model card in Markdown. By default the card that the classifier was loaded with, if its
+                weights are still the same, or a short one. ``audiostride export`` writes a card with
+                accuracy, data and cut-offs.
+
+        Raises:
+            UserError: if the folder holds other files than a model's, or if weights are not finite or do not
+                fit the settings.
+        """
+        from audiostride.models.model_folder import save_model
+
+        save_model(self, Path(folder), card)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Push a model of audiostride",
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool | None = None,
+    ) -> str:
+        """Upload the classifier to the Hugging Face hub, as the files of a model folder.
+
+        Needs huggingface_hub (``pip install 'audiostride[hub]'``), and a token that may write.
+
+        Args:
+            repo_id: name of the repository, USER/NAME. It is created if it does not exist.
+            commit_message: first line of the commit's message.
+            private: whether a new repository is private.
+            token: access token; by default that of ``hf auth login``.
+            branch: branch to upload to; by default the main branch.
+            create_pr: whether to open a pull request instead of changing the branch.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: if huggingface_hub is missing, or if the hub refuses the model or is not reached.
+        """
+        from audiostride.models.hub import upload
+
+        options = {"commit_message": commit_message, "revision": branch, "create_pr": create_pr}
+        return upload(self, repo_id, private, token, options)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id_or_folder: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+    ) -> "Classifier":
+        """Load a classifier from the Hugging Face hub, or from a folder, in evaluation mode, on the CPU.
+
+        Needs huggingface_hub (``pip install 'audiostride[hub]'``) unless the argument is a folder. Only the
+        files of a model folder are downloaded, and nothing in them is executed.
+
+        Args:
+            repo_id_or_folder: name of a repository, USER/NAME; or a folder as for `load`.
+            revision: branch, tag or commit of the repository.
+            token: access token; by default that of ``hf auth login``.
+            cache_dir: folder for downloaded files.
+            force_download: whether to download files that are in the cache.
+            local_files_only: whether to use the cache alone.
+
+        Raises:
+            UserError: if huggingface_hub is missing, if the download fails, or for the reasons of `load`.
+        """
+        if Path(repo_id_or_folder).exists():
+            return load(repo_id_or_folder)
+        from audiostride.models.hub import download
+
+        options = {
+            "revision": revision,
+            "token": token,
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+        }
+        return load(download(str(repo_id_or_folder), options))
+
+
+def load(model: str | os.PathLike[str], checkpoint: str = "best") -> Classifier:
+    """Load a trained classifier, in evaluation mode, on the CPU.
 
     Args:
-        run_or_file: a run folder, or a checkpoint file.
+        model: a run folder, a checkpoint file or a model folder.
         checkpoint: "best" or "last", if the first argument is a run folder.
 
     Raises:
-        UserError: if there is no checkpoint, or if the file is damaged or not a checkpoint of audiostride.
+        UserError: if there is no model, or if its files are damaged or not from audiostride.
     """
-    path = checkpoint_path(Path(run_or_file), checkpoint)
+    path = checkpoint_path(Path(model), checkpoint)
     return restore(read_checkpoint(path), path)
 
 
 def restore(saved: Mapping[str, Any], path: Path) -> Classifier:
-    """Return the classifier in a checkpoint, in evaluation mode, on the CPU.
+    """Return the classifier in a checkpoint or a model folder, in evaluation mode, on the CPU.
 
     Args:
-        saved: the content of the checkpoint, see `read_checkpoint`.
-        path: its file, for messages.
+        saved: its content, see `read_checkpoint`.
+        path: the checkpoint file or the model folder, for messages.
 
     Raises:
         UserError: if its weights do not fit its settings.
     """
     weights = {
-        name.removeprefix(_PREFIX): value
+        name.removeprefix(WEIGHT_PREFIX): value
         for name, value in saved["state_dict"].items()
-        if name.startswith(_PREFIX)
+        if name.startswith(WEIGHT_PREFIX)
     }
     try:
         labels = {
@@ -153,10 +248,32 @@ def restore(saved: Mapping[str, Any], path: Path) -> Classifier:
         _check_sizes(settings, weights)
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced at once
             classifier = Classifier(labels, settings, window_s)
+        classifier.to(saved.get("folder", {}).get("dtype"))
         classifier.load_state_dict(weights)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} was written by another version of audiostride: train again") from error
+    if saved.get("folder", {}).get("strides_frozen"):
+        freeze_(classifier)
+    classifier.origin = _origin(saved, classifier)
     return classifier.eval()
+
+
+def _origin(saved: Mapping[str, Any], classifier: Classifier) -> dict[str, Any]:
+    """Return what a checkpoint or a model folder says about the training, with a hash of the weights.
+
+    The hash shows later whether the weights are still those.
+    """
+    from audiostride.models.model_folder import fingerprint
+
+    folder = saved.get("folder") or {"sha256": fingerprint(classifier), "card": None}
+    origin = {
+        "step": saved["global_step"],
+        "recipe": saved.get("recipe"),
+        **saved.get("WindowsModule", {}),
+        "sha256": folder["sha256"],
+        "card": folder["card"],
+    }
+    return {name: value for name, value in origin.items() if value is not None}
 
 
 def _window_length(saved: Mapping[str, Any]) -> float:
@@ -175,13 +292,17 @@ def _check_sizes(settings: ModelSettings, weights: Mapping[str, Tensor]) -> None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a whole checkpoint file, on the CPU.
+    """Read a whole checkpoint file or model folder, on the CPU.
 
     torch does not compare the checksums that it writes for every tensor, so this function does.
 
     Raises:
-        UserError: if the file is damaged or is not a checkpoint of audiostride.
+        UserError: if it is damaged or not from audiostride.
     """
+    if path.is_dir():
+        from audiostride.models.model_folder import read_model
+
+        return read_model(path)
     try:
         with ZipFile(path) as archive:
             # torch reads nothing of an entry that is marked as a folder.

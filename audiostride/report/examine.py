@@ -15,7 +15,7 @@ from audiostride.analysis.summary import summary
 from audiostride.analysis.trained import TrainedRun
 from audiostride.config.arguments import command_line, options
 from audiostride.config.recipe import changed, flat
-from audiostride.config.run_folder import checkpoint_path, last_checkpoint
+from audiostride.config.run_folder import CONFIG, checkpoint_path, last_checkpoint
 from audiostride.config.settings import PrepareSettings, Recipe
 from audiostride.corpora import DATASETS
 from audiostride.corpora.base import SPLITS
@@ -41,8 +41,9 @@ class Examination:
     Attributes:
         run: the run as read from its folder.
         title: how its recipe differs from those of the other runs in the report.
-        step: training step of its checkpoint.
+        step: training step of its checkpoint, or None if it is not known.
         written: day on which its last checkpoint was written.
+        checkpoint: "best" or "last" of a run folder, "as given" for a checkpoint file or a model folder.
         evaluation: result of the test, or None if the run cannot be tested.
         tasks: a row per task, see `data_tables`; empty if a corpus cannot be read.
         corpora: a row per prepared corpus, see `data_tables`; empty if a corpus cannot be read.
@@ -53,8 +54,9 @@ class Examination:
 
     run: TrainedRun
     title: str
-    step: int
+    step: int | None
     written: date
+    checkpoint: str
     evaluation: Evaluation | None = None
     tasks: Rows = field(default_factory=list)
     corpora: Rows = field(default_factory=list)
@@ -87,7 +89,7 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
     """Test a run and describe its data. If a part is not available, a note says why.
 
     Args:
-        run: a run that was read from a folder.
+        run: a run, as it was read.
         title: see `Examination`.
         split: split of the corpora to test on, "test", "valid" or "train".
         checkpoint: "best" or "last".
@@ -96,7 +98,8 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
     chosen, last = checkpoint_path(folder, checkpoint), last_checkpoint(folder)
     written = date.fromtimestamp((last if last.is_file() else chosen).stat().st_mtime)
     saved = read_checkpoint(chosen)
-    examined = Examination(run, title, saved["global_step"], written)
+    kind = "as given" if chosen == folder else checkpoint
+    examined = Examination(run, title, saved["global_step"], written, kind)
     stores: Sequence[Store] = ()
     try:
         data = WindowsModule(run.recipe.data, run.recipe.training, labels=run.classifier.labels)
@@ -186,9 +189,10 @@ def _inference(classifier: Classifier, batch: int, window_s: float) -> Callable[
 
 def commands(run: TrainedRun, stores: Sequence[Store], split: str, checkpoint: str) -> list[str]:
     """Return the commands that lead to the same corpora, run and numbers, or comments that begin with #."""
+    out = [f"--out={run.name}"] if (Path(run.name) / CONFIG).is_file() else []
     return [
         *map(_prepare_command, stores),
-        command_line("train", _DEFAULT_RECIPE, *options(run.recipe, Recipe()), f"--out={run.name}"),
+        command_line("train", _DEFAULT_RECIPE, *options(run.recipe, Recipe()), *out),
         command_line("test", run.name, *non_default_options(split, checkpoint)),
         command_line("strides", run.name, *non_default_options(checkpoint=checkpoint)),
     ]

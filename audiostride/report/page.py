@@ -16,7 +16,7 @@ from audiostride.analysis.groups import group_means
 from audiostride.analysis.intervals import compare
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.config.arguments import command_line
-from audiostride.config.recipe import differences, read_config
+from audiostride.config.recipe import check_trained, differences
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.report.examine import (
@@ -59,7 +59,7 @@ def write_report(names: Sequence[str], out: Path, split: str = "test", checkpoin
     """Test runs and write a page about them. If a part of a run is missing, the page and a warning say so.
 
     Args:
-        names: folders of runs.
+        names: run folders, checkpoint files or model folders.
         out: the HTML file. It is replaced if it exists, and its folder is made if it does not exist.
         split: split of the corpora to test on, "test", "valid" or "train".
         checkpoint: checkpoint of the runs, "best" or "last".
@@ -93,11 +93,11 @@ def write_report(names: Sequence[str], out: Path, split: str = "test", checkpoin
 
 
 def _open(names: Sequence[str], checkpoint: str) -> tuple[list[TrainedRun], list[str]]:
-    """Read all run folders that can be read. Checkpoint files, which `open_runs` accepts, cannot be read."""
+    """Read all runs that can be read."""
     readable, failures = [], []
     for name in dict.fromkeys(names):
         try:
-            read_config(Path(name))
+            check_trained(Path(name))
             readable.append(name)
         except UserError as error:
             failures.append(error)

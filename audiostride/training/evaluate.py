@@ -16,9 +16,9 @@ from torch import Tensor
 from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.confusion import confusion_counts
 from audiostride.analysis.intervals import Outcomes
-from audiostride.config.recipe import check_config, read_config
+from audiostride.config.recipe import check_trained, recipe_of
 from audiostride.config.run_folder import checkpoint_path
-from audiostride.config.settings import TrainingSettings
+from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.selection import Selection
 from audiostride.errors import UserError
@@ -77,9 +77,9 @@ def evaluate(
     """Evaluate a run on a split.
 
     Args:
-        run: the run folder.
+        run: a run folder, a checkpoint file or a model folder.
         split: "test", "valid" or "train".
-        checkpoint: "best" or "last".
+        checkpoint: "best" or "last", of a run folder.
         corpus: folder of a prepared corpus, or several. By default those that the run was trained on.
         confusion: folder for the confusion matrices, one TASK.csv per task, with labels as rows and
             predictions as columns.
@@ -109,10 +109,14 @@ def evaluation(
 ) -> Evaluation:
     """Evaluate like `evaluate`, and return the outcome of every recording too."""
     keep_freed_memory()
-    recipe, path = read_config(run), checkpoint_path(run, checkpoint)
+    check_trained(run)
+    path = checkpoint_path(run, checkpoint)
     saved = read_checkpoint(path)
-    check_config(recipe, saved, run)
     classifier = restore(saved, path)
+    recipe = recipe_of(run, saved)
+    if recipe is None and corpus is None:
+        raise UserError(f"{run} does not say which corpora it was trained on: give one with --corpus")
+    recipe = recipe or Recipe(data=DataSettings(window_s=classifier.window_s))
     if corpus is not None:
         recipe.data.corpus = corpus
     data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
@@ -143,7 +147,7 @@ def evaluation(
             "groups": len(np.unique(predicted[task].groups)),
             "classes": len(names),
             "split": data.split(task, split),
-            "checkpoint": checkpoint,
+            "checkpoint": None if path == run else checkpoint,
             "step": saved["global_step"],
             **({"note": note} if note else {}),
         }
@@ -183,7 +187,7 @@ def _note_of_another_corpus(selection: Selection, saved: Mapping[str, Any], run:
         return None
     note = f"{run} was not trained on {' and '.join(others)}"
     if "trained" not in state:
-        return f"{note}, but perhaps on some of its recordings: its checkpoint does not list them"
+        return f"{note}, but perhaps on some of its recordings: the model does not list them"
     trained = int(np.isin(selection.keys, state["trained"].numpy().view(np.uint64)).sum())
     if not trained:
         return note

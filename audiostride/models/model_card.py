@@ -1,0 +1,121 @@
+"""The model card: README.md of a model folder, in Markdown with metadata that the Hugging Face hub reads."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from audiostride.config import recipe as recipes
+from audiostride.config import yaml
+from audiostride.config.arguments import command_line, options
+from audiostride.config.model_config import ModelConfig
+from audiostride.config.settings import Recipe
+from audiostride.errors import UserError
+from audiostride.tables import render
+
+# The sections of a card in their order.
+SECTIONS = ("Labels", "Accuracy", "Data", "Strides", "Use", "Training")
+_SHOWN_LABELS = 30
+
+
+def model_card(
+    config: ModelConfig,
+    title: str,
+    metadata: Mapping[str, Any] | None = None,
+    sections: Mapping[str, str] | None = None,
+) -> str:
+    """Return the text of a model card.
+
+    Args:
+        config: the model.
+        title: its name.
+        metadata: entries of the card's metadata besides those that every model has, such as its license.
+        sections: from names in `SECTIONS` to Markdown, in place of the sections that follow from the model
+            alone.
+    """
+    about = {
+        "library_name": "audiostride",
+        "pipeline_tag": "audio-classification",
+        "tags": ["audio", "audio-classification", "pytorch", *_layer_tags(config)],
+        **(metadata or {}),
+    }
+    texts = {
+        "Labels": _labels(config),
+        "Strides": _strides(config),
+        "Use": _use(config, title),
+        "Training": _training(config, title),
+        **(sections or {}),
+    }
+    body = "\n\n".join(f"## {name}\n\n{texts[name]}" for name in SECTIONS if texts.get(name))
+    return f"---\n{yaml.dump(about)}---\n\n# {plain(title)}\n\n{_summary(config)}\n\n{body}\n"
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it is, in one line."""
+    escaped = "".join(f"\\{letter}" if letter in "\\`*_[]<>#|~" else letter for letter in text)
+    return " ".join(escaped.split())
+
+
+def _layer_tags(config: ModelConfig) -> list[str]:
+    return ["diffstride"] if config.settings["downsampling"] == "diffstride" else []
+
+
+def _summary(config: ModelConfig) -> str:
+    tasks = ", ".join(map(plain, config.labels))
+    rate = config.frontend["sample_rate"]
+    return (
+        f"An audio classifier for {tasks}, made with audiostride {config.audiostride}. "
+        f"It takes sound at {rate} Hz in windows of {config.window_s:g} s, computes log-mel "
+        f"spectrograms of {config.frontend['mel_channels']} channels, and downsamples them in "
+        f"{len(config.strides)} blocks by {config.settings['downsampling']}."
+    )
+
+
+def _labels(config: ModelConfig) -> str:
+    lines = []
+    for task, names in config.labels.items():
+        hidden = len(names) - _SHOWN_LABELS
+        more = f" and {hidden} more (see config.json)" if hidden > 0 else ""
+        shown = ", ".join(map(plain, names[:_SHOWN_LABELS]))
+        lines.append(f"- **{plain(task)}**, {len(names)} labels: {shown}{more}")
+    return "\n".join(lines)
+
+
+def _strides(config: ModelConfig) -> str:
+    rows = [
+        {"block": number, "time": time, "frequency": frequency}
+        for number, (time, frequency) in enumerate(config.strides, 1)
+    ]
+    return (
+        f"{render(rows, 'markdown')}\n\n`audiostride strides` prints the cut-off frequencies that they mean."
+    )
+
+
+def _use(config: ModelConfig, title: str) -> str:
+    name, task = json.dumps(title), json.dumps(next(iter(config.labels)))
+    return f"""\
+In Python, from this folder or from the hub:
+
+```python
+from audiostride import Classifier
+
+classifier = Classifier.from_pretrained({name})  # the folder, or USER/NAME on the hub
+waveforms = ...  # (batch, samples) in [-1, 1] at classifier.sample_rate
+logits = classifier(waveforms)[{task}]
+print([classifier.labels[{task}][index] for index in logits.argmax(1)])
+```
+
+On the command line, with a copy of the folder:
+
+```sh
+{command_line("predict", title, "recording.wav")}
+```"""
+
+
+def _training(config: ModelConfig, title: str) -> str:
+    """Return the command that trains a model like this one, as far as its recipe is known."""
+    try:
+        recipe = recipes.build(config.training["recipe"])
+    except (KeyError, UserError):
+        return ""
+    command = command_line("train", "speech_commands", *options(recipe, Recipe()), f"--out={title}")
+    return f"These are the weights of step {config.training.get('step')} of\n\n```sh\n{command}\n```"
