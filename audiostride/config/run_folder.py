@@ -20,6 +20,7 @@ README.md                    model card
 import json
 import logging
 import math
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
