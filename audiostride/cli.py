@@ -15,7 +15,7 @@ import audiostride
 from audiostride import parsers
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, instantiate, parse
-from audiostride.config.messages import wrong_value
+from audiostride.config.messages import did_you_mean, wrong_value
 from audiostride.config.ranges import fits
 from audiostride.config.run_folder import check_runs, checkpoint_path
 from audiostride.config.settings import Frames, PrepareSettings
@@ -180,9 +180,9 @@ def bench(arguments: Sequence[str]) -> None:
     from audiostride.bench import BENCHES
 
     commands = {name: parsers.bench_parser(name, kind) for name, (kind, _) in BENCHES.items()}
-    parser = parsers.choice_parser("bench", bench.__doc__, "what", "What to measure.", commands)
+    parser = parsers.choice_parser("bench", bench.__doc__, "benchmark", "What to measure.", commands)
     args = parse(parser, arguments, commands=commands)
-    (kind, measure), command, args = BENCHES[args.what], commands[args.what], args[args.what]
+    (kind, measure), command, args = BENCHES[args.benchmark], commands[args.benchmark], args[args.benchmark]
     rows = measure(instantiate(kind, command, args))
     if args.save:
         from audiostride.bench.result_file import save_result
@@ -226,7 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audiostride {audiostride.__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        logger.error(f"audiostride: there is no command {arguments[0]}: there are {', '.join(COMMANDS)}")
+        hint = did_you_mean(arguments[0], COMMANDS)
+        logger.error(f"audiostride: there is no command {arguments[0]}: {hint}")
         return 2
     status, reason = _run(COMMANDS[arguments[0]], arguments[1:])
     if reason:
@@ -239,7 +240,8 @@ def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
     try:
         command(arguments)
     except UsageError as error:
-        return 2, f"{error} (see audiostride {command.__name__} --help)"
+        name = f"{command.__name__} {error.command}".strip()
+        return 2, f"{error} (see audiostride {name} --help)"
     except UserError as error:
         return 1, str(error)
     except BrokenPipeError:  # the reader of standard output, such as head, has ended

@@ -6,4 +6,13 @@ class UserError(ValueError):
 
 
 class UsageError(Exception):
-    """The arguments of a command are wrong."""
+    """The arguments of a command are wrong.
+
+    Attributes:
+        command: the command within the command, such as "folder" in audiostride prepare folder, or an empty
+            string.
+    """
+
+    def __init__(self, message: str, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command

@@ -1,11 +1,12 @@
 """Settings and the command line: parsers, what is wrong with arguments, and a recipe written as options."""
 
+import difflib
 import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from jsonargparse import (
     ArgumentError,
@@ -17,13 +18,15 @@ from jsonargparse import (
 )
 
 from audiostride.config import yaml
-from audiostride.config.messages import describe, wrong_value
+from audiostride.config.messages import describe, did_you_mean, wrong_value
 from audiostride.config.settings import Recipe
 from audiostride.errors import UsageError, UserError
 
 T = TypeVar("T")
 
 _YAML = "yaml 1.2"
+# How jsonargparse begins its messages.
+_UNKNOWN, _REQUIRED = "unrecognized arguments: ", "the following arguments are required: "
 _HARMLESS = 40  # number of characters of a text that can neither be deeply nested nor expand much
 set_loader(_YAML, yaml.load, exceptions=(yaml.YamlError,))
 set_parsing_settings(
@@ -79,14 +82,56 @@ def parse(
     Raises:
         UsageError: with a sentence that says which argument is wrong.
     """
+    if commands:
+        _check_choice(parser, commands, arguments)
     try:
         _check_texts(arguments)
-        return parser.parse_args(list(arguments), namespace=below)
+        arguments = _quote_names(arguments)
+        return parser.parse_args(arguments, namespace=below)
     except yaml.BombError as error:
         raise UsageError(f"a value cannot be read: {error}") from error
     except ArgumentError as error:
-        chosen = (commands or {}).get(arguments[0] if arguments else "", parser)
-        raise UsageError(_explain(error, chosen, _given_options(arguments))) from error
+        command = arguments[0] if commands else ""
+        chosen = commands[command] if commands else parser
+        raise UsageError(_explain(error, chosen, _given_options(arguments)), command) from error
+
+
+def _check_choice(
+    parser: ArgumentParser, commands: Mapping[str, ArgumentParser], arguments: Sequence[str]
+) -> None:
+    """Raise `UsageError` unless the first argument is one of the commands of a command, or asks for help."""
+    first = arguments[0] if arguments else ""
+    if first in commands or first in ("-h", "--help"):
+        return
+    noun = next(action.dest for action in parser._actions if action.choices)
+    if not first or first.startswith("-"):
+        raise UsageError(f"the first argument must be a {noun}: {', '.join(commands)}")
+    raise UsageError(f"there is no {noun} {first}: {did_you_mean(first, commands)}")
+
+
+def _quote_names(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which labels and tasks in lists are quoted: ["0"] instead of [0], a number."""
+
+    def are_names(option: str) -> bool:
+        return option.startswith("--") and not yaml.NAMES.isdisjoint(option.strip("-+").split("."))
+
+    result: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if equals and are_names(option):
+            result.append(f"{option}={_quoted(value)}")
+        else:
+            result.append(_quoted(argument) if are_names(before) else argument)
+    return result
+
+
+def _quoted(text: str) -> str:
+    """Return a list or a mapping of names as JSON, and anything else as it is."""
+    try:
+        names = yaml.load_names(text)
+    except yaml.YamlError:
+        return text
+    return json.dumps(names, ensure_ascii=False) if isinstance(names, list | dict) else text
 
 
 def parse_settings(parser: ArgumentParser, settings: dict[str, Any]) -> Namespace:
@@ -152,13 +197,36 @@ def _explain(error: Exception, parser: ArgumentParser, given: Iterable[tuple[str
     for name, value in given:
         option = next((known for known in hints if f"{name}.".startswith(f"{known}.")), None)
         if option is not None and not _fits(value, hints[option], key=name.removeprefix(option)):
-            hint = hints[option] if name == option else get_args(hints[option])[-1]
-            return wrong_value(name, value, hint)
+            return wrong_value(name, value, hints[option] if name == option else _entry(hints[option]))
     message = " ".join(str(error).split())
+    if message.startswith(_UNKNOWN):
+        return _unknown_argument(message.removeprefix(_UNKNOWN).split()[0].partition("=")[0], parser)
+    if message.startswith(_REQUIRED):
+        missing = [name.rpartition(".")[2] for name in message.removeprefix(_REQUIRED).split(", ")]
+        return f"{', '.join(missing)} must be given"
+    if without_value := re.fullmatch(r"argument ([^:/]+).*: expected .*argument", message):
+        return f"{without_value[1]} needs a value"
     refused = re.match(r'Parser key "([\w.]+)": (Does not validate|Importing)', message)
     if refused and refused[1] in hints:
         return f"{refused[1]} must be {describe(hints[refused[1]])}"
     return f"{refused[1]} must hold settings, as in '{refused[1]}: {{…}}'" if refused else message
+
+
+def _entry(hint: Any) -> Any:
+    """Return the type of the entries of a mapping, which may be one type of several; others unchanged."""
+    types = (hint, *get_args(hint))
+    return next((get_args(option)[1] for option in types if get_origin(option) is dict), hint)
+
+
+def _unknown_argument(name: str, parser: ArgumentParser) -> str:
+    """Return the sentence about an argument that a command does not take."""
+    if not name.startswith("-"):
+        return f"there is no argument for {name}"
+    known = [option for action in parser._actions for option in action.option_strings]
+    # Someone may also have left out the group of a setting: --steps instead of --training.steps.
+    close = [option for option in known if option.rpartition(".")[2] == name.lstrip("-")]
+    close = close or difflib.get_close_matches(name, known, 1, cutoff=0.7)
+    return f"there is no option {name}" + (f": did you mean {close[0]}?" if close else "")
 
 
 def _fits(value: Any, hint: Any, key: str) -> bool:

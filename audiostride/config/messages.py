@@ -1,7 +1,7 @@
 """Sentences about wrong settings, in the same words from a recipe, the command line and Python."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -33,6 +33,8 @@ def _noun(hint: Any, plural: str = "") -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return inner[1].describe(_noun(inner[0], plural))
+    if origin is Literal:
+        return " or ".join(map(str, inner))
     if origin is dict:
         return f"mapping{plural} from {describe(inner[0])} to {describe(inner[1])}"
     if origin is tuple:
@@ -51,6 +53,20 @@ def _plain(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "", otherwise: str = "there are") -> str:
+    """Return "did you mean X?" if a known name resembles this one, or else "there are X, Y, Z".
+
+    Args:
+        name: what was given, but is not known.
+        known: the names that exist.
+        prefix: what precedes the name that is meant, such as "model.".
+        otherwise: what precedes the names if none is meant.
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {prefix}{close[0]}?" if close else f"{otherwise} {', '.join(known)}"
+
+
 def check_keys(settings: dict[str, Any], kind: Any, place: Path | str, prefix: str = "") -> None:
     """Raise an error if settings have a key that is no field of a dataclass, or a value that is empty.
 
@@ -66,9 +82,9 @@ def check_keys(settings: dict[str, Any], kind: Any, place: Path | str, prefix: s
     known = {field.name: field.type for field in fields(kind)}
     for name, value in settings.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}"
-            raise UserError(f"{place}: {prefix}{name} is no setting, {hint}")
+            raise UserError(
+                f"{place}: {prefix}{name} is no setting, {did_you_mean(str(name), known, prefix)}"
+            )
         is_group = is_dataclass(known[name])
         if (is_group or name == "trainer") and not isinstance(value, dict):
             raise UserError(f"{place}: {name} must hold settings, as in '{name}: {{…}}'")

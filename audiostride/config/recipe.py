@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from audiostride.config import yaml
 from audiostride.config.arguments import flatten, instantiate, parse, parse_settings, recipe_parser
-from audiostride.config.messages import check_keys
+from audiostride.config.messages import check_keys, did_you_mean
 from audiostride.config.run_folder import CONFIG, check_model, is_model_folder
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
@@ -132,7 +132,8 @@ def find(name: str, kind: Literal["recipe", "study"] = "recipe") -> Path:
     if (folder / f"{name}.yaml").is_file():
         return folder / f"{name}.yaml"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
-    raise UserError(f"there is no {kind} {name}: give a YAML file or one of {', '.join(known)}")
+    hint = did_you_mean(name, known, otherwise="give a YAML file or one of")
+    raise UserError(f"there is no {kind} {name}: {hint}")
 
 
 def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

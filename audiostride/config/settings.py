@@ -111,6 +111,10 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self, "data.")
+        if isinstance(self.labels, dict):
+            self.labels = {task: [str(label) for label in labels] for task, labels in self.labels.items()}
+        elif isinstance(self.labels, list):
+            self.labels = [str(label) for label in self.labels]
         if not self.corpora:
             raise ValueError("data.corpus names no corpus")
         if isinstance(self.labels, dict):

@@ -6,7 +6,7 @@ Every name and every kind of value is checked here, so that Lightning imports no
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from audiostride.config.messages import wrong_value
+from audiostride.config.messages import did_you_mean, wrong_value
 from audiostride.config.ranges import AtLeast, Between, fits
 
 _Count = Annotated[int, AtLeast(0)]
@@ -85,6 +85,7 @@ def check_trainer_arguments(arguments: Mapping[str, Any]) -> None:
         if name in REFUSED:
             raise ValueError(f"trainer.{name} cannot be set: {REFUSED[name]}")
         if name not in ARGUMENTS:
-            raise ValueError(f"trainer.{name} is not an argument of Lightning's Trainer")
+            hint = did_you_mean(name, ARGUMENTS, "trainer.", "it takes")
+            raise ValueError(f"trainer.{name} is not an argument of Lightning's Trainer: {hint}")
         if not fits(value, ARGUMENTS[name]):
             raise ValueError(wrong_value(f"trainer.{name}", value, ARGUMENTS[name]))

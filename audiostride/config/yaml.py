@@ -1,6 +1,7 @@
 """YAML 1.2, read and written by ruamel.yaml.
 
-Words such as yes, no, on and off are text, 1e-3 is a number, and a key that is given twice is an error.
+Words such as yes, no, on and off are text, 1e-3 is a number, and a key that is given twice is an error. Names
+of labels and tasks are text as written, also if they look like numbers: in labels: [7, 007] there are two.
 """
 
 from io import StringIO
@@ -11,9 +12,13 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 # No recipe or study comes near these limits; without them a file could take minutes to read.
 _MAX_CHARACTERS, _MAX_DEPTH = 1_000_000, 20
+# The settings whose values are names. They may be written as labels: … or data.labels: ….
+NAMES = frozenset({"labels", "tasks", "leave_out"})
+_STRING, _NULL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"
 
 
 class YamlError(ValueError):
@@ -29,7 +34,10 @@ class BombError(YamlError):
 
 
 class _Composer(Composer):
-    """Refuses aliases, with which a few lines can stand for billions of values, and deep nesting."""
+    """Refuses aliases, with which a few lines can stand for billions of values, and deep nesting.
+
+    Names in the settings `NAMES` become text.
+    """
 
     depth = 0
 
@@ -42,7 +50,24 @@ class _Composer(Composer):
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if isinstance(node, MappingNode):
+            for key, value in node.value:
+                if str(key.value).rpartition(".")[2] in NAMES:
+                    _make_text(value)
         return node
+
+
+def _make_text(node: Node) -> None:
+    """Make all scalars below a node text, except null."""
+    if isinstance(node, ScalarNode):
+        node.tag = node.tag if node.tag == _NULL else _STRING
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            _make_text(item)
+    elif isinstance(node, MappingNode):
+        for key, value in node.value:
+            _make_text(key)
+            _make_text(value)
 
 
 _Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
@@ -63,6 +88,15 @@ def load(text: str) -> Any:
         raise
     except (YAMLError, ValueError) as error:
         raise YamlError(_reason(error)) from error
+
+
+def load_names(text: str) -> Any:
+    """Return the content of a YAML document in which every scalar except null is text.
+
+    Raises:
+        YamlError: see `load`.
+    """
+    return load(f"labels: {text}")["labels"]
 
 
 def dump(content: dict[str, Any]) -> str:

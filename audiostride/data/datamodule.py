@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from audiostride.config.messages import did_you_mean
 from audiostride.config.settings import AugmentationSettings, DataSettings, TrainingSettings
 from audiostride.data.augmentation import Augmentation
 from audiostride.data.selection import Batch, Selection, has_validation_split, labels_of_tasks, select
@@ -225,7 +226,7 @@ def check_tasks(setting: str, tasks: Sequence[str] | Mapping[str, Any], availabl
     """Raise `UserError` if a setting names a task that is not available."""
     for task in tasks:
         if task not in available:
-            raise UserError(f"{setting} names the task {task}: there are {', '.join(available)}")
+            raise UserError(f"{setting} names the task {task}: {did_you_mean(task, available)}")
 
 
 def _as_list(names: list[str] | str | None) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiostride.config.messages import did_you_mean
 from audiostride.corpora.base import SPLITS
 from audiostride.corpora.splits import hashes, held_out
 from audiostride.data.gather import Sounds
@@ -170,12 +171,11 @@ def _check_labels(stores: Sequence[Store], labels: Mapping[str, Sequence[str]]) 
     available = labels_of_tasks(stores)
     for task, selected in labels.items():
         if task not in available:
-            raise UserError(f"{folders} has no task {task}: there are {', '.join(available)}")
+            raise UserError(f"{folders} has no task {task}: {did_you_mean(task, available)}")
         unknown = [label for label in selected if label not in available[task]]
         if unknown:
-            raise UserError(
-                f"{folders} has no label {unknown[0]} for {task}: it has {', '.join(available[task])}"
-            )
+            hint = did_you_mean(unknown[0], available[task], otherwise="it has")
+            raise UserError(f"{folders} has no label {unknown[0]} for {task}: {hint}")
 
 
 def labels_of_tasks(stores: Sequence[Store]) -> dict[str, list[str]]:

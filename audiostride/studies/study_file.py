@@ -24,7 +24,7 @@ from typing import Any
 
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import instantiate, make_parser, parse_settings
-from audiostride.config.messages import check_keys
+from audiostride.config.messages import check_keys, did_you_mean
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
 from audiostride.studies.plan import SEED, Axis, Grid, Settings, Study, Table, setting_names
@@ -154,10 +154,12 @@ def _read_table(keys: dict[str, Any], grid: Grid, place: str) -> Table:
         table.over = [SEED] if SEED in grid else []
     for axis in (*table.over, *table.where):
         if axis not in grid:
-            raise UserError(f"{place}: {axis} is no axis of the grid, which has {', '.join(grid)}")
+            hint = did_you_mean(axis, grid, otherwise="it has")
+            raise UserError(f"{place}: {axis} is no axis of the grid, {hint}")
     for axis, values in table.where.items():
         table.where[axis] = [_value_name(value) for value in values]
         for name in table.where[axis]:
             if name not in grid[axis]:
-                raise UserError(f"{place}: {axis} has no value {name}, it has {', '.join(grid[axis])}")
+                hint = did_you_mean(str(name), grid[axis], otherwise="it has")
+                raise UserError(f"{place}: {axis} has no value {name}, {hint}")
     return table

@@ -173,7 +173,7 @@ def check_corpora(data: WindowsModule, saved: Mapping[str, Any], run: Path) -> N
     if folders := data.changed_corpora(saved):
         raise UserError(
             f"the corpus {folders} has changed since {run} was trained on it (other recordings, labels, "
-            "splits or groups): prepare it as before, or give another one with --corpus"
+            f"splits or groups): prepare it as before, or test another one by audiostride test {run} --corpus"
         )
 
 

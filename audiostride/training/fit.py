@@ -65,8 +65,9 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
         options = {"limit_val_batches": 0} | options
     if recipe.training.compile:
         _check_compiler(options["accelerator"])
-    if resume is True:
-        checkpoint_path(run, "last")
+    if resume is True and not last_checkpoint(run).is_file():
+        what = f"{run} has no last checkpoint" if run.is_dir() else f"there is no run at {run}"
+        raise UserError(f"{what} to resume from: leave --resume out to begin it")
     with quiet_lightning(), quiet_event_thread():
         trainer = make_trainer(options, run)
         check_batch_size(recipe.training.batch_size, trainer.world_size)

@@ -1,13 +1,15 @@
 """Recipe files: bases, options on top, and what is wrong with them."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from helpers.command_line import fails
 
 from audiostride.config import recipe as recipes
-from audiostride.config.arguments import recipe_parser
-from audiostride.config.settings import Recipe
+from audiostride.config import yaml
+from audiostride.config.arguments import options, recipe_parser
+from audiostride.config.settings import DataSettings, Recipe
 from audiostride.data.store import Store
 
 pytestmark = pytest.mark.usefixtures("working_folder")
@@ -16,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("working_folder")
 def test_option_changes_one_setting_and_keeps_the_others() -> None:
     parser = recipe_parser()
     parser.add_argument("recipe", type=str)
-    options = ["speech_commands_small", "--model.downsampling", "strided"]
-    _, recipe, _ = recipes.load_with_options(parser, options)
+    given = ["speech_commands_small", "--model.downsampling", "strided"]
+    _, recipe, _ = recipes.load_with_options(parser, given)
     assert recipe.model.downsampling == "strided"
     assert recipe.model.channels == (32, 64, 128, 128, 256, 256)
 
@@ -38,6 +40,39 @@ def test_base_can_be_the_name_of_a_recipe() -> None:
     Path("r.yaml").write_text("base: speech_commands_small\ntraining: {steps: 010}")
     recipe = recipes.build(recipes.read(Path("r.yaml")), Path("r.yaml"))
     assert (recipe.training.steps, recipe.training.batch_size) == (10, 64)
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("[0, 1]", ["0", "1"]),
+        ("[7, 007, 1e3, 1.0]", ["7", "007", "1e3", "1.0"]),
+        ("[yes, no, on, true]", ["yes", "no", "on", "true"]),
+        ("['0', \"1\"]", ["0", "1"]),
+        ("{digit: [0, 1], 2: [no, 1]}", {"digit": ["0", "1"], "2": ["no", "1"]}),
+    ],
+)
+def test_labels_that_look_like_numbers_are_text_as_written(written: str, names: object) -> None:
+    parser = recipe_parser()
+    parser.add_argument("recipe", type=str)
+    Path("r.yaml").write_text(f"data: {{labels: {written}}}")
+    assert recipes.load("r.yaml").data.labels == names
+    labels = f"{{labels: {written}}}"
+    for given in (["--data.labels", written], [f"--data.labels={written}"], ["--data", labels]):
+        _, recipe, _ = recipes.load_with_options(parser, ["small", *given])
+        assert recipe.data.labels == names
+    command = options(recipe, recipes.load("small"))
+    assert recipes.load_with_options(parser, ["small", *command])[1] == recipe
+    Path("again.yaml").write_text(yaml.dump(asdict(recipe)))
+    assert recipes.load("again.yaml") == recipe
+
+
+def test_tasks_that_look_like_numbers_are_text_and_other_settings_are_not() -> None:
+    Path("r.yaml").write_text("data: {tasks: [1, 2], leave_out: null, window_s: 2}\ntraining: {seed: 7}")
+    recipe = recipes.load("r.yaml")
+    assert (recipe.data.tasks, recipe.data.leave_out) == (["1", "2"], None)
+    assert (recipe.data.window_s, recipe.training.seed) == (2, 7)
+    assert DataSettings(labels=[0, 1]).labels == ["0", "1"]  # type: ignore[list-item]
 
 
 def test_recipe_files_are_yaml_1_2() -> None:

@@ -186,7 +186,7 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{}, {over: [seed], title: b}]",
-            "x.yaml: tables: number 2: seed is no axis of the grid, which has training.seed",
+            "x.yaml: tables: number 2: seed is no axis of the grid, it has training.seed",
         ),
         (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{where: {training.seed: [0, 1]}}]",

@@ -57,7 +57,8 @@ def test_corpus_prepared_anew_with_other_splits_is_not_scored(
     capsys.readouterr()
     message = fails(capsys, 1, "test", str(run))
     assert f"the corpus {tmp_path / 'prepared'} {CHANGED.format(run)}" in message
-    assert message.endswith("prepare it as before, or give another one with --corpus")
+    remedy = f"prepare it as before, or test another one by audiostride test {run} --corpus"
+    assert message.endswith(remedy)
     page = tmp_path / "report.html"
     assert main(["report", str(run), "--out", str(page)]) == 0
     assert CHANGED.format(run) in capsys.readouterr().err
