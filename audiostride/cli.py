@@ -18,7 +18,7 @@ from audiostride.config.arguments import command_line, instantiate, parse
 from audiostride.config.messages import did_you_mean, wrong_value
 from audiostride.config.ranges import fits
 from audiostride.config.run_folder import check_runs, checkpoint_path
-from audiostride.config.settings import Frames, PrepareSettings
+from audiostride.config.settings import Frames, PrepareSettings, WindowSeconds
 from audiostride.errors import UsageError, UserError
 from audiostride.log import show_messages
 from audiostride.tables import render
@@ -200,13 +200,38 @@ def demo(arguments: Sequence[str]) -> None:
     run_demo(Path(args.folder), Path(args.out), args.format, wide=args.wide)
 
 
+def export(arguments: Sequence[str]) -> None:
+    """Write a trained model to a file that runs without audiostride: ONNX, or a program of torch."""
+    args = parse(parsers.export_parser(export.__doc__), arguments)
+    check_runs([args.run])
+    file = Path(args.file)
+    if file.suffix not in (".onnx", ".pt2"):
+        raise UsageError(f"{file} must end in .onnx or .pt2, which chooses the format")
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: give the name of a file")
+    if args.seconds is not None and not fits(args.seconds, WindowSeconds):
+        raise UserError(wrong_value("--seconds", args.seconds, WindowSeconds))
+    if file.suffix == ".pt2" and args.precision == "int8":
+        raise UsageError("int8 needs ONNX Runtime: give a file that ends in .onnx")
+
+    from audiostride.export.packages import require
+
+    if file.suffix == ".onnx":
+        require("onnx", "onnxscript", "onnxruntime")  # before importing torch
+
+    from audiostride.export.run import export_run
+
+    rows = export_run(args.run, file, args.checkpoint, args.seconds, args.precision, args.samples == "int16")
+    print(render(rows, args.format, args.wide))
+
+
 def _path(name: str | None) -> Path | None:
     return Path(name) if name else None
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
-    for command in (prepare, train, study, test, strides, report, summary, check, bench, demo)
+    for command in (prepare, train, study, test, strides, report, summary, export, check, bench, demo)
 }
 
 

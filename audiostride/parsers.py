@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Split = Literal["test", "valid", "train"]
 Checkpoint = Literal["best", "last"]
+Precision = Literal["float32", "float16", "int8"]
+Samples = Literal["float32", "int16"]
 _MODEL = "Folder of a run, a checkpoint file, or a model folder."
 _MODELS = "Folders of runs, checkpoint files or model folders."
 
@@ -153,6 +155,34 @@ def bench_parser(name: str, kind: type) -> ArgumentParser:
         parser.add_argument(argument, metavar=argument.upper(), type=str, nargs="+", help=help)
     parser.add_class_arguments(kind, None, skip=set(positional))
     parser.add_argument("--save", type=str, help="JSON file for the result, with machine and date.")
+    _add_format(parser)
+    return parser
+
+
+def export_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride export`."""
+    parser = make_parser("export", description)
+    parser.add_argument("run", type=str, help=_MODEL)
+    parser.add_argument("file", type=str, help="File to write: .onnx for ONNX, .pt2 for torch.export.load.")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="Fix the length of the waveforms. (default: any length from 0.1 s to an hour)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=Precision,
+        default="float32",
+        help="Type of the network's numbers; the frontend stays in float32. float16 halves the file. int8 is "
+        "the smallest, and its accuracy on the test split is printed.",
+    )
+    parser.add_argument(
+        "--samples",
+        type=Samples,
+        default="float32",
+        help="Type of the waveforms: float32 in [-1, 1], or int16.",
+    )
+    _add_checkpoint(parser)
     _add_format(parser)
     return parser
 

@@ -1,21 +1,41 @@
-"""Compares exported models with PyTorch."""
+"""Compares exported models with the classifier that they were made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audiostride.errors import UserError
 from audiostride.export.plain import SHORTEST_S
 from audiostride.models.classifier import Classifier
 
-# Largest difference of logits in float32 that counts as rounding.
-LARGEST_DIFFERENCE = 1e-4
+# Largest difference of logits in float32, and of probabilities in half precision, that counts as rounding.
+LARGEST_OF_LOGITS = 1e-4
+LARGEST_OF_PROBABILITIES = 0.02
+
+# From waveforms (batch, samples) to the logits of each task, in the order of the tasks.
+Runner = Callable[[Tensor], list[Tensor]]
 
 
-def session(file: Path, threads: int = 1) -> Any:
+@dataclass
+class Difference:
+    """How far an exported model is from its classifier in one task.
+
+    Attributes:
+        logits: largest difference of a logit.
+        probabilities: largest difference of a probability.
+        same_label: fraction of the waveforms for which both choose the same label.
+    """
+
+    logits: float
+    probabilities: float
+    same_label: float
+
+
+def onnx_runner(file: Path, threads: int = 1) -> Runner:
     """Open an ONNX file in ONNX Runtime on the CPU.
 
     Args:
@@ -27,30 +47,52 @@ def session(file: Path, threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda waveform: [
+        torch.from_numpy(output) for output in session.run(None, {"waveform": waveform.numpy()})
+    ]
 
 
-def check_sounds(classifier: Classifier, samples: int | None, sounds: Sequence[Tensor] = ()) -> list[Tensor]:
-    """Return batches of waveforms (batch, samples) to compare on: noise, a chirp and the sounds given.
+def classifier_runner(classifier: Classifier) -> Runner:
+    """Return a classifier as a function like an exported model."""
+
+    @torch.inference_mode()
+    def run(waveform: Tensor) -> list[Tensor]:
+        return list(classifier(waveform).values())
+
+    return run
+
+
+def as_int16(waveform: Tensor) -> Tensor:
+    """Return samples in [−1, 1] as int16."""
+    return (32767 * waveform).to(torch.int16)
+
+
+def check_sounds(
+    classifier: Classifier, samples: int | None, sounds: Iterable[Tensor] = (), int16: bool = False
+) -> list[Tensor]:
+    """Return batches of waveforms (batch, samples) to compare on: noise, a sound like a voice, and `sounds`.
 
     Args:
         classifier: the classifier, for its sample rate and windows.
         samples: length of all waveforms, or None for several lengths.
-        sounds: waveforms (samples,), float32 in [−1, 1].
+        sounds: waveforms (samples,), floating point in [−1, 1], of any length.
+        int16: return int16 samples instead of float32.
     """
     rate = classifier.sample_rate
-    lengths = (
-        [round(s * rate) for s in (SHORTEST_S, classifier.window_s, 2.345)] if samples is None else [samples]
-    )
+    several = [round(seconds * rate) for seconds in (SHORTEST_S, classifier.window_s, 2.345)]
+    lengths = several if samples is None else [samples]
     generator = torch.Generator().manual_seed(0)
     batches = [
         0.1 * torch.randn(batch, length, generator=generator) for length in lengths for batch in (1, 3)
     ]
     batches += [_voice(length, rate).unsqueeze(0) for length in lengths]
     for sound in sounds:
-        whole = sound if samples is None else functional.pad(sound, (0, max(0, samples - len(sound))))
-        batches.append(whole[:samples].unsqueeze(0))
-    return [batch.clamp(-1, 1) for batch in batches]
+        shortest = round(SHORTEST_S * rate) if samples is None else samples
+        padded = functional.pad(sound, (0, max(0, shortest - len(sound))))
+        batches.append(padded[:samples].unsqueeze(0))
+    clipped = [batch.clamp(-1, 1) for batch in batches]
+    return list(map(as_int16, clipped)) if int16 else clipped
 
 
 def _voice(length: int, rate: int) -> Tensor:
@@ -63,28 +105,54 @@ def _voice(length: int, rate: int) -> Tensor:
     return 0.2 * syllables * harmonics + 1e-3 * noise
 
 
-@torch.inference_mode()
-def largest_difference(
-    classifier: Classifier, file: Path, waveforms: Sequence[Tensor], int16: bool = False
-) -> float:
-    """Return the largest difference of logits between an ONNX file in ONNX Runtime and its classifier.
+def compare(classifier: Classifier, exported: Runner, waveforms: Iterable[Tensor]) -> dict[str, Difference]:
+    """Return the differences of each task between an exported model and its classifier.
 
     Args:
         classifier: the classifier, in evaluation mode.
-        file: the ONNX file.
-        waveforms: batches (batch, samples), float32 in [−1, 1].
-        int16: whether the file takes int16 samples; the classifier gets the same.
-
-    Returns:
-        The difference; NaN if a logit is NaN.
+        exported: the exported model.
+        waveforms: batches (batch, samples) of a type that both take.
     """
-    runtime = session(file)
-    largest = torch.zeros(())
+    original = classifier_runner(classifier)
+    pairs: dict[str, list[tuple[Tensor, Tensor]]] = {task: [] for task in classifier.labels}
     for waveform in waveforms:
-        samples = (32767 * waveform).to(torch.int16) if int16 else waveform
-        exported = runtime.run(None, {"waveform": samples.numpy()})
-        expected = classifier(samples).values()
-        for ours, theirs in zip(expected, exported, strict=False):
-            difference = (ours - torch.from_numpy(theirs)).abs().max()
-            largest = torch.maximum(largest, difference)  # NaN stays NaN
-    return largest.item()
+        outputs = zip(original(waveform), exported(waveform), strict=False)  # an export may return more
+        for of_task, pair in zip(pairs.values(), outputs, strict=True):
+            of_task.append(pair)
+    return {
+        task: _difference(*(torch.cat(logits) for logits in zip(*of_task, strict=True)))
+        for task, of_task in pairs.items()
+    }
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> Difference:
+    return Difference(
+        (ours - theirs).abs().max().item(),
+        (ours.softmax(1) - theirs.softmax(1)).abs().max().item(),
+        (ours.argmax(1) == theirs.argmax(1)).float().mean().item(),
+    )
+
+
+def check(file: Path, differences: dict[str, Difference], precision: str) -> None:
+    """Raise an error if an exported model differs from its classifier by more than rounding.
+
+    In float32 the logits count, in half precision the probabilities. In int8 nothing does: only its accuracy
+    on recordings says whether it is good.
+
+    Args:
+        file: the file that was to be written, for the message.
+        differences: from task to its differences.
+        precision: "float32", "float16" or "int8".
+
+    Raises:
+        UserError: naming the task.
+    """
+    for task, difference in differences.items():
+        kind, value, limit = "logits", difference.logits, LARGEST_OF_LOGITS
+        if precision == "float16":
+            kind, value, limit = "probabilities", difference.probabilities, LARGEST_OF_PROBABILITIES
+        if precision != "int8" and not value <= limit:  # NaN is not
+            raise UserError(
+                f"{file} was not written: the {kind} of {task} differ from those of PyTorch by up to "
+                f"{value:.1g}, more than {limit:g}"
+            )

@@ -1,30 +1,27 @@
-"""ONNX files of trained classifiers: written, described by metadata, and compared with PyTorch."""
+"""ONNX files of classifiers."""
 
-import io
-import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from audiostride import __version__
-from audiostride.analysis.cutoffs import has_low_pass, stride_table
+from audiostride.analysis.cutoffs import has_low_pass
 from audiostride.errors import UserError
-from audiostride.export.check import LARGEST_DIFFERENCE, check_sounds, largest_difference
-from audiostride.export.plain import SHORTEST_S, PlainClassifier
+from audiostride.export.check import Difference, as_int16, check, check_sounds, compare, onnx_runner
+from audiostride.export.metadata import metadata
+from audiostride.export.packages import require
+from audiostride.export.plain import WAVEFORM, PlainClassifier, exported_program, quiet
+from audiostride.export.quantise import quantise
 from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier
 
-WAVEFORM = "waveform"
+Precision = Literal["float32", "float16", "int8"]
 Also = Literal["spectrogram", "kept"]
 # torch's exporter writes this version without converting it, and onnxruntime-web runs it.
 _OPSET = 18
-_LONGEST_S = 3600
+_LARGEST_BYTES = 2e9
 
 
 def export_onnx(
@@ -32,145 +29,86 @@ def export_onnx(
     path: Path,
     *,
     seconds: float | None = None,
-    dtype: Literal["float32", "float16"] = "float32",
+    precision: Precision = "float32",
     int16: bool = False,
     also: Sequence[Also] = (),
     sounds: Sequence[Tensor] = (),
-) -> float:
+    calibration: Sequence[Tensor] = (),
+) -> dict[str, Difference]:
     """Write a classifier as one ONNX file, after comparing it with PyTorch in ONNX Runtime.
 
-    The input is `waveform` (batch, samples), of any batch and any length from 0.1 s. The outputs are the
-    logits (batch, classes) of each task in float32, named after the task, as `output_names` says. They are
-    those of `classifier(waveform)` for the whole waveform.
-
-    Metadata: "labels" (JSON, from task to its labels), "outputs" (JSON, from task to the name of its output),
-    "sample_rate" in Hz, "window_s" (seconds of the windows that it was trained on), "cutoffs" (JSON, rows of
-    `stride_table`) and "audiostride" (the version).
+    The input is `waveform` (batch, samples), of any batch and any length from 0.1 s to an hour. The outputs
+    are the logits (batch, classes) of each task in float32, named after the task (see `output_names`). They
+    are those of `classifier(waveform)` for the whole waveform. The file's metadata is that of `metadata`.
 
     Args:
-        classifier: the classifier. It is not changed.
+        classifier: the classifier, in evaluation mode.
         path: the file to write or replace. Its folder exists.
         seconds: length of the waveforms, if it is to be fixed; resampling matrices then become constants.
-        dtype: "float16" computes the network, but not the frontend, in half precision.
+        precision: "float16" and "int8" make the file smaller. The frontend stays in float32.
         int16: take int16 samples instead of float32 in [−1, 1].
         also: further outputs, (batch, time, mel) each, see `ShownSpectrograms`: "spectrogram" is the natural
             logarithm of the power in mel channels, "kept" what the first layer's low-pass leaves of it. Only
             DiffStride and spectral pooling have a low-pass.
-        sounds: waveforms (samples,) to compare on, besides noise.
+        sounds: waveforms (samples,), float32 in [−1, 1], to compare on, besides noise.
+        calibration: batches (batch, samples) of the same type from the training data, which int8 needs.
 
     Returns:
-        The largest difference of the logits between ONNX Runtime and PyTorch.
+        From task to the differences between ONNX Runtime and PyTorch.
 
     Raises:
-        UserError: if onnx, onnxscript or onnxruntime is missing, or if the difference is above 1e-4. The file
-            is not written then.
-        ValueError: if "kept" is asked for, but the classifier has no low-pass.
+        UserError: if a package is missing, if the network is too large for one file, or if the differences
+            are too large (see `check`). The file is not written then.
+        ValueError: if "kept" is asked for, but the classifier has no low-pass; if int8 gets no calibration.
     """
     require("onnx", "onnxscript", "onnxruntime")
     if "kept" in also and not has_low_pass(classifier):
         raise ValueError(f"{classifier.trunk.downsampling} downsampling has no low-pass to show")
+    if precision == "int8" and not calibration:
+        raise ValueError("int8 needs waveforms to calibrate on")
+    _check_size(classifier, path)
     samples = None if seconds is None else round(seconds * classifier.sample_rate)
-    model = _model(classifier, samples, dtype, int16, also)
+    plain = PlainClassifier(classifier, samples, half=precision == "float16", also=also)
+    model = _model(plain, samples, int16)
+    if precision == "int8":
+        model = quantise(model, list(map(as_int16, calibration)) if int16 else calibration)
+    for key, value in metadata(classifier).items():
+        model.metadata_props.add(key=key, value=value)
     with replace_when_complete(path) as new:
         new.write_bytes(model.SerializeToString())
-        waveforms = check_sounds(classifier, samples, sounds)
-        difference = largest_difference(classifier, new, waveforms, int16)
-        if not difference <= LARGEST_DIFFERENCE:
-            raise UserError(
-                f"{path} was not written: its logits in ONNX Runtime differ from PyTorch's by "
-                f"{difference:.1g}, more than {LARGEST_DIFFERENCE:g}"
-            )
-    return difference
+        differences = compare(classifier, onnx_runner(new), check_sounds(classifier, samples, sounds, int16))
+        check(path, differences, precision)
+    return differences
 
 
-def require(*packages: str) -> None:
-    """Raise `UserError` if a package of the extra `export` is missing."""
-    from importlib.util import find_spec
-
-    if missing := [package for package in packages if find_spec(package) is None]:
-        raise UserError(f"this needs {' and '.join(missing)}: install with pip install 'audiostride[export]'")
-
-
-def output_names(tasks: Sequence[str], taken: Sequence[str] = (WAVEFORM, "spectrogram", "kept")) -> list[str]:
-    """Return the name of each task's output: the task, with a suffix if the name is empty or taken.
-
-    >>> output_names(["word", "waveform", ""])
-    ['word', 'waveform_logits', 'logits']
-    """
-    names: list[str] = []
-    for task in tasks:
-        # Names of folders that are not UTF-8 have characters that a file cannot hold.
-        name = task.encode(errors="replace").decode() or "logits"
-        while name in names or name in taken:
-            name += "_logits"
-        names.append(name)
-    return names
+def _check_size(classifier: Classifier, path: Path) -> None:
+    size = sum(parameter.nbytes for parameter in classifier.parameters())
+    if size > _LARGEST_BYTES:
+        raise UserError(
+            f"{path} cannot hold the network's {size / 1e9:.1f} GB of weights: one ONNX file holds 2 GB; "
+            "export it as .pt2"
+        )
 
 
-def metadata(classifier: Classifier) -> dict[str, str]:
-    """Return the metadata of an exported classifier, see `export_onnx`."""
-    frames = round(classifier.window_s * classifier.sample_rate) // classifier.frontend.hop
-    names = output_names(list(classifier.labels))
-    return {
-        "labels": json.dumps(classifier.labels),
-        "outputs": json.dumps(dict(zip(classifier.labels, names, strict=True))),
-        "sample_rate": str(classifier.sample_rate),
-        "window_s": f"{classifier.window_s:g}",
-        "cutoffs": json.dumps(stride_table(classifier, frames)),
-        "audiostride": __version__,
-    }
-
-
-def exported_program(
-    plain: PlainClassifier, samples: int | None, sample_rate: int, int16: bool = False
-) -> torch.export.ExportedProgram:
-    """Return the operations of a plain classifier, for any batch, and any length unless it is fixed."""
-    example = torch.zeros(2, samples or sample_rate, dtype=torch.int16 if int16 else torch.float32)
-    lengths = torch.export.Dim("samples", min=round(SHORTEST_S * sample_rate), max=_LONGEST_S * sample_rate)
-    dynamic = {0: torch.export.Dim("batch", min=1, max=65536)} | ({1: lengths} if samples is None else {})
-    return torch.export.export(plain, (example,), dynamic_shapes=(dynamic,), strict=False)
-
-
-def _model(classifier: Classifier, samples: int | None, dtype: str, int16: bool, also: Sequence[Also]) -> Any:
-    """Return the classifier as a ModelProto."""
+def _model(plain: PlainClassifier, samples: int | None, int16: bool) -> Any:
+    """Return a plain classifier as a ModelProto."""
     import onnx_ir
 
-    plain = PlainClassifier(classifier, samples, half=dtype == "float16", also=also)
-    names = [*output_names(list(classifier.labels)), *also]
-    with _quiet():
-        program = torch.onnx.export(
-            exported_program(plain, samples, classifier.sample_rate, int16),
-            dynamo=True,
-            opset_version=_OPSET,
-            verbose=False,
-        )
+    with quiet():
+        exported = exported_program(plain, plain.classifier.sample_rate, samples, int16)
+        program = torch.onnx.export(exported, dynamo=True, opset_version=_OPSET, verbose=False)
     assert program is not None
     graph = program.model.graph
-    for number, value in enumerate(value for node in graph for value in node.outputs):
-        value.name = f"value_{number}"  # the names of inputs and outputs are then free
-    for node in graph:
-        node.metadata_props.clear()  # the lines of code that the operations come from
+    for number, node in enumerate(graph):
+        node.metadata_props.clear()  # the lines of code that the operation comes from
+        for place, value in enumerate(node.outputs):
+            value.name = f"value_{number}_{place}"  # frees the names of the outputs
     (waveform,) = graph.inputs
     waveform.name = WAVEFORM
     waveform.shape = onnx_ir.Shape(["batch", samples or "samples"])
-    for value, name in zip(graph.outputs, names, strict=True):
+    for value, name in zip(graph.outputs, plain.names, strict=True):
         value.name = name
-        value.shape = onnx_ir.Shape(
-            ["batch", *(["frames", value.shape[2]] if name in also else value.shape[1:])]
-        )
-    program.model.metadata_props.update(metadata(classifier))
+        assert value.shape is not None
+        frames = ["frames"] * (len(value.shape) - 2)
+        value.shape = onnx_ir.Shape(["batch", *frames, value.shape[-1]])
     return program.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch's exporter prints and warns of from the user, who can do nothing about it."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

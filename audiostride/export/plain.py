@@ -6,8 +6,12 @@ classifier. A test compares both, and so does every export.
 """
 
 import copy
+import io
+import logging
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import reduce
 from typing import Self
 
@@ -22,15 +26,32 @@ from audiostride.layers.kernels.fused_convolution import along
 from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.models.classifier import Classifier
 
-# Shortest waveform that an export takes, in seconds.
-SHORTEST_S = 0.1
+# Name of the input, and the shortest and longest waveform in seconds.
+WAVEFORM = "waveform"
+SHORTEST_S, LONGEST_S = 0.1, 3600.0
+
+
+def output_names(tasks: Sequence[str]) -> list[str]:
+    """Return the name of each task's output: the task, with a suffix if the name is empty or taken.
+
+    >>> output_names(["word", "waveform", ""])
+    ['word', 'waveform_logits', 'logits']
+    """
+    names: list[str] = []
+    for task in tasks:
+        # Names of folders that are not UTF-8 have characters that a file cannot hold.
+        name = task.encode(errors="replace").decode() or "logits"
+        while name in names or name in (WAVEFORM, "spectrogram", "kept"):
+            name += "_logits"
+        names.append(name)
+    return names
 
 
 class PlainLogMel(nn.Module):
     """`LogMel` whose Fourier transform is a convolution with a windowed basis.
 
-    ONNX Runtime computes it faster than its own STFT, and as accurately. Only the bins in mel channels are
-    computed.
+    Only the bins in mel channels are computed. ONNX Runtime takes 0.3 ms per second of sound for it, and
+    0.8 ms for its own operator STFT. It is as accurate as torch's transform.
 
     Args:
         frontend: the frontend to copy.
@@ -271,8 +292,8 @@ class PlainClassifier(nn.Module):
         also: names of `ShownSpectrograms` to return as well.
 
     Shape:
-        (batch, samples), floating point in [−1, 1] or int16, to a list of logits (batch, classes) in float32,
-        one for each task in its order; then the spectrograms of `also`.
+        (batch, samples), floating point in [−1, 1] or int16, to a dict: the logits (batch, classes) of each
+        task in float32 under the name that `output_names` gives it, then the spectrograms of `also`.
     """
 
     def __init__(
@@ -286,6 +307,7 @@ class PlainClassifier(nn.Module):
         super().__init__()
         plain = copy.deepcopy(classifier).eval().requires_grad_(False)
         frontend, frames = plain.frontend, None if samples is None else samples // plain.frontend.hop
+        self.names = [*output_names(list(classifier.labels)), *also]
         self.shown = ShownSpectrograms(classifier, also, frames)
         usual = round(classifier.window_s * classifier.sample_rate) // frontend.hop
         usual_sizes = plain.trunk.sizes(frames or usual, frontend.mel_channels)
@@ -297,7 +319,42 @@ class PlainClassifier(nn.Module):
         self.classifier = plain.half() if half else plain
         self.classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
-    def forward(self, waveform: Tensor) -> list[Tensor]:
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
         spectrogram = self.classifier.spectrogram(waveform)
         logits = [values.float() for values in self.classifier.classify(spectrogram).values()]
-        return [*logits, *self.shown(spectrogram.float())]
+        return dict(zip(self.names, [*logits, *self.shown(spectrogram.float())], strict=True))
+
+
+def exported_program(
+    plain: PlainClassifier, sample_rate: int, samples: int | None = None, int16: bool = False
+) -> torch.export.ExportedProgram:
+    """Return the operations of a plain classifier, for any batch.
+
+    Args:
+        plain: the plain classifier.
+        sample_rate: sample rate in Hz.
+        samples: length of the waveforms in samples, or None for any from 0.1 s to an hour.
+        int16: take int16 samples instead of float32.
+    """
+    example = torch.zeros(2, samples or sample_rate, dtype=torch.int16 if int16 else torch.float32)
+    shortest, longest = round(SHORTEST_S * sample_rate), round(LONGEST_S * sample_rate)
+    dims = {0: torch.export.Dim("batch", min=1, max=65536)}
+    if samples is None:
+        dims[1] = torch.export.Dim("samples", min=shortest, max=longest)
+    return torch.export.export(plain, (example,), dynamic_shapes=(dims,), strict=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what the exporters of torch and ONNX print and warn of: users can do nothing about it."""
+    silent = logging.NullHandler()
+    disabled = logging.root.manager.disable
+    logging.root.addHandler(silent)  # without a handler, logging.warning would add one that stays
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        logging.root.removeHandler(silent)

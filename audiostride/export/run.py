@@ -1,0 +1,111 @@
+"""The command `audiostride export`: a run as one file, checked on the recordings of its corpora."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from audiostride.allocator import keep_freed_memory
+from audiostride.config.run_folder import checkpoint_path
+from audiostride.data.datamodule import WindowsModule
+from audiostride.errors import UserError
+from audiostride.export.check import Difference, classifier_runner, onnx_runner
+from audiostride.export.onnx import Precision, export_onnx
+from audiostride.export.plain import output_names
+from audiostride.export.program import export_program
+from audiostride.export.recordings import accuracies, calibration_batches, open_corpora, some_recordings
+from audiostride.models.classifier import Classifier, read_checkpoint, restore
+
+logger = logging.getLogger(__name__)
+
+# A loss of accuracy in percent points above which int8 gets a note.
+_NOTEWORTHY_LOSS = 1.0
+
+
+def export_run(
+    run: str,
+    file: Path,
+    checkpoint: str = "best",
+    seconds: float | None = None,
+    precision: Precision = "float32",
+    int16: bool = False,
+) -> list[dict[str, Any]]:
+    """Export a trained classifier to a .onnx or .pt2 file.
+
+    Args:
+        run: anything that `load` takes.
+        file: the file to write or replace. Its folder is created if it is missing.
+        checkpoint: "best" or "last", if `run` is a run folder.
+        seconds: length of the waveforms in seconds, if it is to be fixed.
+        precision: "float32", "float16" or "int8".
+        int16: take int16 samples instead of float32.
+
+    Returns:
+        One row per task: the name of its output, its number of classes, the largest differences of logits and
+        probabilities from PyTorch, the percentage of sounds with the same label, and for int8 the accuracy on
+        the test split in float32 and in int8.
+
+    Raises:
+        UserError: if the run cannot be read, if int8 lacks recordings to calibrate on, or if the exported
+            model differs too much.
+    """
+    keep_freed_memory()
+    path = checkpoint_path(Path(run), checkpoint)
+    saved = read_checkpoint(path)
+    classifier = restore(saved, path)
+    data = open_corpora(run, saved)
+    samples = None if seconds is None else round(seconds * classifier.sample_rate)
+    sounds = some_recordings(data, "test") if data else []
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write = export_program if file.suffix == ".pt2" else export_onnx
+    options: dict[str, Any] = {"seconds": seconds, "precision": precision, "int16": int16, "sounds": sounds}
+    if precision == "int8":
+        if data is None:
+            raise UserError(
+                f"int8 is calibrated on training recordings, but the corpora of {run} are not at hand: "
+                "run this command where the run was trained"
+            )
+        options["calibration"] = calibration_batches(data, samples)
+    differences = write(classifier, file, **options)
+    compared = f"noise and {f'{len(sounds)} test recordings' if sounds else 'a synthesised voice'}"
+    logger.info(f"{file}: {file.stat().st_size / 1e6:.2g} MB, compared with PyTorch on {compared}")
+    rows = _rows(classifier, differences)
+    if precision == "int8" and data:
+        _add_accuracies(rows, classifier, data, file, samples, int16)
+    return rows
+
+
+def _rows(classifier: Classifier, differences: dict[str, Difference]) -> list[dict[str, Any]]:
+    names = output_names(list(classifier.labels))
+    return [
+        {
+            "task": task,
+            "output": name,
+            "classes": len(classifier.labels[task]),
+            "logit_difference": differences[task].logits,
+            "probability_difference": differences[task].probabilities,
+            "same_label_percent": 100 * differences[task].same_label,
+        }
+        for task, name in zip(classifier.labels, names, strict=True)
+    ]
+
+
+def _add_accuracies(
+    rows: list[dict[str, Any]],
+    classifier: Classifier,
+    data: WindowsModule,
+    file: Path,
+    samples: int | None,
+    int16: bool,
+) -> None:
+    """Add the accuracies of the classifier and of its int8 file on the test split, and note large losses."""
+    tasks = list(classifier.labels)
+    before = accuracies(data, tasks, classifier_runner(classifier), samples)
+    after = accuracies(data, tasks, onnx_runner(file), samples, int16)
+    for row in rows:
+        task = row["task"]
+        row["float32_percent"], row["int8_percent"] = before.get(task), after.get(task)
+        if task in before and before[task] - after[task] > _NOTEWORTHY_LOSS:
+            logger.warning(
+                f"int8 loses {before[task] - after[task]:.1f} points of accuracy on the test recordings of "
+                f"{task}: float16 hardly loses any"
+            )
