@@ -121,7 +121,8 @@ def test(arguments: Sequence[str]) -> None:
 
     from audiostride.training.evaluate import LEAST_COLUMNS, evaluate
 
-    rows = evaluate(Path(args.run), args.split, args.checkpoint, args.corpus, _path(args.confusion))
+    confusion, predictions = _path(args.confusion), _path(args.predictions)
+    rows = evaluate(Path(args.run), args.split, args.checkpoint, args.corpus, confusion, predictions)
     print(render(rows, args.format, args.wide, LEAST_COLUMNS))
 
 

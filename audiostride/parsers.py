@@ -81,6 +81,12 @@ def test_parser(description: str | None) -> ArgumentParser:
     _add_split(parser)
     _add_checkpoint(parser)
     parser.add_argument("--corpus", type=str, nargs="+", help="Prepared corpora. (default: those of the run)")
+    parser.add_argument(
+        "--predictions",
+        type=str,
+        help="File for the label and the prediction of each recording: .csv, or .jsonl with the "
+        "probabilities of all labels.",
+    )
     parser.add_argument("--confusion", type=str, help="Folder for a confusion matrix per task, as CSV.")
     _add_format(parser)
     return parser

@@ -30,7 +30,11 @@ from audiostride.report.examine import (
     settings_tables,
 )
 from audiostride.report.images import comparison_images, confusion_images, run_images
+from audiostride.report.mistakes import SECONDS, details
 from audiostride.tables import Interval, Spread, cell
+
+# The sounds of mistakes are embedded if there are at most so many runs × tasks; more would make a huge page.
+_MOST_WITH_SOUND = 10
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +147,8 @@ def page(
         checkpoint=checkpoint,
         batches=BATCHES,
         comparison=_comparison(examined) if len(examined) > 1 else None,
-        sections=[_section(one, alone=len(examined) == 1) for one in examined],
+        sections=[_section(one, len(examined) == 1, _with_sound(examined)) for one in examined],
+        mistake_s=SECONDS,
         command=command,
         background=BACKGROUND,
         ink=INK,
@@ -171,13 +176,19 @@ def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
     }
 
 
-def _section(one: Examination, alone: bool) -> dict[str, Any]:
+def _with_sound(examined: Sequence[Examination]) -> bool:
+    return sum(len(one.accuracies) for one in examined) <= _MOST_WITH_SOUND
+
+
+def _section(one: Examination, alone: bool, with_sound: bool) -> dict[str, Any]:
     """Return the content of the section about one run."""
     images = run_images(one, alone)
     different, settings = settings_tables(one.run.recipe)
+    predictions = one.evaluation.predictions if one.evaluation else []
     return {
         "examined": one,
         "confusions": confusion_images(one.evaluation) if one.evaluation else [],
+        "details": [details(of_task, with_sound) for of_task in predictions],
         "curves": [image for image in images if image.name == "learning_curves"],
         "strides": _by_layer(one.strides),
         "images": [image for image in images if image.name != "learning_curves"],

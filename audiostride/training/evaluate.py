@@ -25,6 +25,7 @@ from audiostride.errors import UserError
 from audiostride.models.classifier import read_checkpoint, restore
 from audiostride.tables import csv_cell
 from audiostride.training.lightning_module import ClassifierTraining
+from audiostride.training.predictions import Predictions, check_predictions_file, write_predictions
 from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
 
 # The columns that a narrow terminal leaves out first, see `audiostride.tables.render`.
@@ -53,6 +54,7 @@ class Evaluation:
         labels: from task to its labels.
         outcomes: from task to (recordings, 2), label and prediction of each recording as indices of labels.
         predicted: from task to the same with the group of each recording, such as its speaker.
+        predictions: one per task, the prediction and the probabilities of each recording.
         notes: sentences that readers of the results should know.
     """
 
@@ -60,6 +62,7 @@ class Evaluation:
     labels: dict[str, list[str]]
     outcomes: dict[str, Tensor]
     predicted: dict[str, Outcomes]
+    predictions: list[Predictions]
     notes: list[str]
 
     def confusion(self, task: str) -> Tensor:
@@ -73,6 +76,7 @@ def evaluate(
     checkpoint: str = "best",
     corpus: str | list[str] | None = None,
     confusion: Path | None = None,
+    predictions: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluate a run on a split.
 
@@ -83,6 +87,7 @@ def evaluate(
         corpus: folder of a prepared corpus, or several. By default those that the run was trained on.
         confusion: folder for the confusion matrices, one TASK.csv per task, with labels as rows and
             predictions as columns.
+        predictions: a .csv or .jsonl file for the prediction of each recording, see `Predictions.rows`.
 
     Returns:
         One row per task that has recordings in the split: accuracy in percent with its 95 % confidence
@@ -94,6 +99,8 @@ def evaluate(
         UserError: if the run or a corpus does not exist, if a corpus of the run has changed since its
             training, or if no recording has a label for one of its tasks.
     """
+    if predictions is not None:
+        check_predictions_file(predictions)
     if confusion is not None:
         confusion.mkdir(parents=True, exist_ok=True)
     evaluated = evaluation(run, split, checkpoint, corpus)
@@ -101,6 +108,8 @@ def evaluate(
         logger.warning(note)
     if confusion is not None:
         _write_confusion(evaluated, confusion)
+    if predictions is not None:
+        write_predictions(evaluated.predictions, predictions)
     return evaluated.rows
 
 
@@ -155,7 +164,18 @@ def evaluation(
     ]
     notes = [f"{store.folder}: {text}" for store in data.stores for text in store.card["notes"]]
     notes += [note] if note else []
-    return Evaluation(rows, classifier.labels, module.outcomes, predicted, notes)
+    predictions = [
+        Predictions(
+            task,
+            names,
+            selection,
+            np.flatnonzero(selection.labels[task] >= 0),
+            predicted[task],
+            module.logits[task].softmax(1).cpu().numpy(),
+        )
+        for task, names in labels.items()
+    ]
+    return Evaluation(rows, classifier.labels, module.outcomes, predicted, predictions, notes)
 
 
 def _predicted(outcomes: Tensor, selection: Selection, task: str) -> Outcomes:

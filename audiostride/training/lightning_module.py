@@ -36,6 +36,7 @@ class ClassifierTraining(LightningModule):
 
     Attributes:
         outcomes: from task to (recordings, 2), label and prediction of each recording, after an evaluation.
+        logits: from task to (recordings, classes), mean logits of each recording, after a test.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ClassifierTraining(LightningModule):
         self.augmentation = augmentation or AugmentationSettings()
         self.stride_schedule = StrideSchedule(classifier, settings)
         self.outcomes: dict[str, Tensor] = {}
+        self.logits: dict[str, Tensor] = {}
         self.last_logged: dict[str, Tensor] = {}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -152,6 +154,8 @@ class ClassifierTraining(LightningModule):
             accuracies.append(task_scores["accuracy"])
             losses[task] = task_scores["loss"]
             self.outcomes[task] = torch.stack([labels, logits.argmax(1)], 1)
+            if split == "test":
+                self.logits[task] = logits
         mean_accuracy = torch.stack(accuracies).mean()
         self.log(f"{split}/accuracy", mean_accuracy)
         self.log(f"{split}/loss", weighted_sum(losses, self.settings.task_weights))
