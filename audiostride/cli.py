@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
 
+from jsonargparse import Namespace
+
 import audiostride
 from audiostride import parsers
 from audiostride.config import recipe as recipes
@@ -202,9 +204,16 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def export(arguments: Sequence[str]) -> None:
-    """Write a trained model to a file that runs without audiostride: ONNX, or a program of torch."""
+    """Write a trained model to a file that runs without audiostride (ONNX or torch), or to a web page."""
     args = parse(parsers.export_parser(export.__doc__), arguments)
+    if (args.file is None) == (args.page is None):
+        raise UsageError("give either a FILE to write, or --page FOLDER")
     check_runs([args.run])
+    if args.page is not None:
+        _export_page(args)
+        return
+    if args.runtime is not None:
+        raise UsageError("--runtime needs --page FOLDER: give both")
     file = Path(args.file)
     if file.suffix not in (".onnx", ".pt2"):
         raise UsageError(f"{file} must end in .onnx or .pt2, which chooses the format")
@@ -223,6 +232,23 @@ def export(arguments: Sequence[str]) -> None:
     from audiostride.export.run import export_run
 
     rows = export_run(args.run, file, args.checkpoint, args.seconds, args.precision, args.samples == "int16")
+    print(render(rows, args.format, args.wide))
+
+
+def _export_page(args: Namespace) -> None:
+    if args.seconds is not None or args.precision != "float32" or args.samples != "float32":
+        raise UsageError(
+            "--page takes windows in float32 as long as in training: leave out --seconds, "
+            "--precision and --samples"
+        )
+
+    from audiostride.export.packages import require
+
+    require("onnx", "onnxscript", "onnxruntime")
+
+    from audiostride.export.run import export_page
+
+    rows = export_page(args.run, Path(args.page), _path(args.runtime), args.checkpoint)
     print(render(rows, args.format, args.wide))
 
 

@@ -169,7 +169,25 @@ def export_parser(description: str | None) -> ArgumentParser:
     """Return the parser of `audiostride export`."""
     parser = make_parser("export", description)
     parser.add_argument("run", type=str, help=_MODEL)
-    parser.add_argument("file", type=str, help="File to write: .onnx for ONNX, .pt2 for torch.export.load.")
+    parser.add_argument(
+        "file",
+        type=str,
+        nargs="?",
+        help="File to write: .onnx for ONNX, .pt2 for torch.export.load.",
+    )
+    parser.add_argument(
+        "--page",
+        type=str,
+        metavar="FOLDER",
+        help="Instead of a file, write a web page that runs the model in the browser.",
+    )
+    parser.add_argument(
+        "--runtime",
+        type=str,
+        metavar="PATH",
+        help="With --page: package of onnxruntime-web to copy into the folder, a folder or a .tgz file. "
+        "(default: the page loads it from cdn.jsdelivr.net)",
+    )
     parser.add_argument(
         "--seconds",
         type=float,

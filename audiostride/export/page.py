@@ -19,11 +19,14 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from torch import Tensor
 
 import audiostride
 from audiostride.analysis.cutoffs import has_low_pass, stride_table
 from audiostride.errors import UserError
-from audiostride.export.onnx import Also, export_onnx, output_names
+from audiostride.export.check import Difference
+from audiostride.export.onnx import Also, export_onnx
+from audiostride.export.plain import output_names
 from audiostride.models.classifier import Classifier
 
 RUNTIME_VERSION = "1.30.0"
@@ -70,7 +73,13 @@ _OPENED_AS_FILE = (
 )
 
 
-def write_page(classifier: Classifier, name: str, folder: Path, runtime: Path | None = None) -> float:
+def write_page(
+    classifier: Classifier,
+    name: str,
+    folder: Path,
+    runtime: Path | None = None,
+    sounds: Sequence[Tensor] = (),
+) -> dict[str, Difference]:
     """Write a page that labels sound with a classifier. The page of an earlier export is replaced.
 
     The classifier runs in windows of `window_s`, as `audiostride predict` does. The page runs its ONNX file,
@@ -82,9 +91,10 @@ def write_page(classifier: Classifier, name: str, folder: Path, runtime: Path | 
         folder: folder for the page: new, empty, or a page by audiostride, whose other files stay.
         runtime: folder or .tgz file of the package of ONNX Runtime Web, to copy it into the folder; if None,
             the page loads it from the network.
+        sounds: waveforms (samples,), float32 in [−1, 1], to compare on, besides noise.
 
     Returns:
-        The largest difference of the logits between ONNX Runtime and PyTorch.
+        From task to the differences between ONNX Runtime and PyTorch.
 
     Raises:
         UserError: if the folder holds other files, if `runtime` is not the package in version
@@ -95,7 +105,7 @@ def write_page(classifier: Classifier, name: str, folder: Path, runtime: Path | 
     also: list[Also] = ["spectrogram", "kept"] if has_low_pass(classifier) else ["spectrogram"]
     with TemporaryDirectory() as temporary:
         file = Path(temporary) / _MODEL
-        difference = export_onnx(classifier, file, seconds=classifier.window_s, also=also)
+        differences = export_onnx(classifier, file, seconds=classifier.window_s, also=also, sounds=sounds)
         content[_MODEL] = file.read_bytes()
     static = files("audiostride.export") / "page"
     content |= {script: (static / script).read_bytes() for script in _SCRIPTS}
@@ -103,7 +113,7 @@ def write_page(classifier: Classifier, name: str, folder: Path, runtime: Path | 
     settings = _settings(classifier, name, content[_MODEL], also, "./" if runtime else _ADDRESS)
     content[_SETTINGS] = json.dumps(settings, indent=1).encode()
     _write_files(content, folder)
-    return difference
+    return differences
 
 
 def _settings(

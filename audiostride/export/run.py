@@ -1,4 +1,4 @@
-"""The command `audiostride export`: a run as one file, checked on the recordings of its corpora."""
+"""The command `audiostride export`: a run as a file or a page, checked on the recordings of its corpora."""
 
 import logging
 from pathlib import Path
@@ -10,6 +10,7 @@ from audiostride.data.datamodule import WindowsModule
 from audiostride.errors import UserError
 from audiostride.export.check import Difference, classifier_runner, onnx_runner
 from audiostride.export.onnx import Precision, export_onnx
+from audiostride.export.page import write_page
 from audiostride.export.plain import output_names
 from audiostride.export.program import export_program
 from audiostride.export.recordings import accuracies, calibration_batches, open_corpora, some_recordings
@@ -48,11 +49,7 @@ def export_run(
         UserError: if the run cannot be read, if int8 lacks recordings to calibrate on, or if the exported
             model differs too much.
     """
-    keep_freed_memory()
-    path = checkpoint_path(Path(run), checkpoint)
-    saved = read_checkpoint(path)
-    classifier = restore(saved, path)
-    data = open_corpora(run, saved)
+    classifier, data = _open(run, checkpoint)
     samples = None if seconds is None else round(seconds * classifier.sample_rate)
     sounds = some_recordings(data, "test") if data else []
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,12 +63,45 @@ def export_run(
             )
         options["calibration"] = calibration_batches(data, samples)
     differences = write(classifier, file, **options)
-    compared = f"noise and {f'{len(sounds)} test recordings' if sounds else 'a synthesised voice'}"
-    logger.info(f"{file}: {file.stat().st_size / 1e6:.2g} MB, compared with PyTorch on {compared}")
+    logger.info(f"{file}: {file.stat().st_size / 1e6:.2g} MB, {_compared(len(sounds))}")
     rows = _rows(classifier, differences)
     if precision == "int8" and data:
         _add_accuracies(rows, classifier, data, file, samples, int16)
     return rows
+
+
+def export_page(
+    run: str, folder: Path, runtime: Path | None = None, checkpoint: str = "best"
+) -> list[dict[str, Any]]:
+    """Export a trained classifier as a page that runs it in the browser, see `write_page`.
+
+    Returns:
+        The rows of `export_run` in float32.
+
+    Raises:
+        UserError: if the run cannot be read, or as by `write_page`.
+    """
+    classifier, data = _open(run, checkpoint)
+    sounds = some_recordings(data, "test") if data else []
+    differences = write_page(classifier, Path(run).resolve().name, folder, runtime, sounds)
+    logger.info(
+        f"{folder}: {_compared(len(sounds))}; next: python -m http.server --directory {folder}, and open "
+        "http://localhost:8000"
+    )
+    return _rows(classifier, differences)
+
+
+def _open(run: str, checkpoint: str) -> tuple[Classifier, WindowsModule | None]:
+    """Return the classifier of a run, and its corpora if they are at hand."""
+    keep_freed_memory()
+    path = checkpoint_path(Path(run), checkpoint)
+    saved = read_checkpoint(path)
+    return restore(saved, path), open_corpora(run, saved)
+
+
+def _compared(recordings: int) -> str:
+    sounds = f"{recordings} test recordings" if recordings else "a synthesised voice"
+    return f"compared with PyTorch on noise and {sounds}"
 
 
 def _rows(classifier: Classifier, differences: dict[str, Difference]) -> list[dict[str, Any]]:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.command_line import fails
 
 from audiostride import Classifier
+from audiostride.cli import main
 from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
 from audiostride.export import page
+from audiostride.export.check import Difference
 
 LABELS = {"word": ["yes", "no"], "loud_ness": ["<b>loud</b>", "soft"]}
 FAKE = {"ort.wasm.bundle.min.mjs": b"module", "ort-wasm-simd-threaded.wasm": b"wasm"}
@@ -29,9 +32,9 @@ def small(downsampling: str = "diffstride") -> Classifier:
 def _quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no ONNX file: the browser's tests do."""
 
-    def export(classifier: Classifier, file: Path, **options: object) -> float:
+    def export(classifier: Classifier, file: Path, **options: object) -> dict[str, Difference]:
         file.write_bytes(b"model")
-        return 0.0
+        return dict.fromkeys(classifier.labels, Difference(1e-6, 1e-7, 1.0))
 
     monkeypatch.setattr(page, "export_onnx", export)
 
@@ -142,3 +145,45 @@ def test_failed_write_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(ZeroDivisionError):
         page.write_page(small(), "run", tmp_path / "page")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_command_writes_a_page(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "web" / "page"
+    assert main(["export", str(trained), "--page", str(folder), "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = json.loads(out)
+    assert row["task"] == row["output"] == "speech_commands"
+    assert f"python -m http.server --directory {folder}" in err
+    assert json.loads((folder / "model.json").read_text())["name"] == trained.name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give either a FILE to write, or --page FOLDER"),
+        (["a.onnx", "--page", "b"], "give either a FILE to write, or --page FOLDER"),
+        (["a.onnx", "--runtime", "b"], "--runtime needs --page FOLDER: give both"),
+        (["--page", "b", "--precision", "int8"], "leave out --seconds, --precision and --samples"),
+        (["--page", "b", "--seconds", "2"], "leave out --seconds, --precision and --samples"),
+    ],
+)
+def test_options_that_exclude_each_other_report_a_clear_error(
+    options: list[str], message: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in fails(capsys, 2, "export", str(trained), *options)
+
+
+def test_runtime_that_is_missing_is_found_before_exporting(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fails(
+        capsys,
+        1,
+        "export",
+        str(trained),
+        "--page",
+        str(tmp_path / "page"),
+        "--runtime",
+        str(tmp_path / "no.tgz"),
+    )
+    assert "has no ort.wasm.bundle.min.mjs" in line

@@ -20,7 +20,6 @@ _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
     --hide-scrollbars --mute-audio --remote-debugging-pipe
     --autoplay-policy=no-user-gesture-required""".split()
-_DEADLINE_S = 60.0
 
 
 class Browser:
@@ -30,7 +29,8 @@ class Browser:
         messages: errors and warnings of the page's console.
     """
 
-    def __init__(self, profile: Path, *flags: str) -> None:
+    def __init__(self, profile: Path, *flags: str, deadline_s: float = 60.0) -> None:
+        self._deadline_s = deadline_s
         commands, self._commands = os.pipe()
         self._replies, replies = os.pipe()
         arguments = [str(CHROMIUM), *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
@@ -69,7 +69,7 @@ class Browser:
                 return reply["result"]
 
     def _read(self) -> dict[str, Any]:
-        deadline = time.monotonic() + _DEADLINE_S
+        deadline = time.monotonic() + self._deadline_s
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._replies], [], [], max(0.0, deadline - time.monotonic()))
             data = os.read(self._replies, 1 << 20) if ready else b""
@@ -104,7 +104,7 @@ class Browser:
 
     def wait(self, script: str) -> None:
         """Wait until a script returns true."""
-        deadline = time.monotonic() + _DEADLINE_S
+        deadline = time.monotonic() + self._deadline_s
         while time.monotonic() < deadline:
             try:
                 if self.run(script):
@@ -165,9 +165,9 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path, *flags: str) -> Iterator[Browser]:
-    """Start Chromium with further flags, and close it at the end."""
-    opened = Browser(profile, *flags)
+def browser(profile: Path, *flags: str, deadline_s: float = 60.0) -> Iterator[Browser]:
+    """Start Chromium with further flags, and close it at the end. Each command must end by the deadline."""
+    opened = Browser(profile, *flags, deadline_s=deadline_s)
     try:
         yield opened
     finally:
