@@ -1,6 +1,6 @@
 """Read sound files of any format, rate and channel count as mono 16-bit samples.
 
-The checks of `read_sound`, in this order; the first one that fails is the reason for the `BadSoundError`:
+The checks of `SoundReader`, in this order; the first one that fails is the reason for the `BadSoundError`:
 
 1. The path is a regular file, libsndfile recognises its header, and its sample rate is plausible.
 2. libsndfile has not noticed that the file is shorter than its header says, and the pages of OGG are all
@@ -75,7 +75,18 @@ class Sound:
 
 
 def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf) -> Sound:
-    """Read a whole sound file, average its channels, and resample it with libsoxr at high quality.
+    """Read a whole sound file; see `SoundReader` for the arguments and the result.
+
+    Raises:
+        BadSoundError: also if the file is silent.
+    """
+    reader = SoundReader(path, sample_rate, longest_s)
+    samples = np.concatenate(list(reader))
+    return Sound(samples, reader.is_clipped)
+
+
+class SoundReader:
+    """Reads a sound file in blocks, averages its channels, and resamples it with libsoxr at high quality.
 
     The resampling filter has linear phase, and attenuates by 120 dB from the new Nyquist frequency on. A mono
     16-bit file at `sample_rate` is returned bit for bit.
@@ -84,20 +95,85 @@ def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf
         path: a file in any format of libsndfile (WAV, FLAC, OGG, MP3, AIFF and others).
         sample_rate: sample rate of the result in Hz.
         longest_s: maximum length in seconds; longer files are refused.
+        accept_silence: whether a file without sound is read like any other.
+
+    Attributes:
+        length: number of samples of the result as the header says, once the first block is read; None if the
+            format does not store the length, or not reliably.
+
+    Yields:
+        (samples,), int16, the blocks of the file in their order.
 
     Raises:
         BadSoundError: if the file cannot be read, ends too early, is damaged, too long or silent, or has no
-            samples or values that are NaN, infinite or huge. A truncated file goes unnoticed if its format
-            does not store the length: MP3 of constant bitrate without a Xing header, and WAV and AU that were
-            written to a pipe. Changed samples go unnoticed if the format has no checksum: all but OGG and
-            FLAC. So does a changed sample rate, except in OGG, and in FLAC of 24 bits a changed length.
+            samples or values that are NaN, infinite or huge. Some faults are found after the last block. A
+            truncated file goes unnoticed if its format does not store the length: MP3 of constant bitrate
+            without a Xing header, and WAV and AU that were written to a pipe. Changed samples go unnoticed if
+            the format has no checksum: all but OGG and FLAC. So does a changed sample rate, except in OGG,
+            and in FLAC of 24 bits a changed length.
     """
-    try:
-        return _read(path, sample_rate, longest_s)
-    except _FaultError as fault:
-        raise BadSoundError(path, str(fault)) from None
-    except (soundfile.SoundFileError, OSError, RuntimeError, TypeError) as error:
-        raise BadSoundError(path, "cannot be read as sound") from error
+
+    def __init__(
+        self,
+        path: Path,
+        sample_rate: int = 16000,
+        longest_s: float = math.inf,
+        accept_silence: bool = False,
+    ) -> None:
+        self.path, self.sample_rate, self.longest_s = path, sample_rate, longest_s
+        self.accept_silence = accept_silence
+        self.length: int | None = None
+        self.is_clipped = False
+
+    def __iter__(self) -> Iterator[NDArray[np.int16]]:
+        try:
+            yield from self._read()
+        except _FaultError as fault:
+            raise BadSoundError(self.path, str(fault)) from None
+        except (soundfile.SoundFileError, OSError, RuntimeError, TypeError) as error:
+            raise BadSoundError(self.path, "cannot be read as sound") from error
+
+    def _read(self) -> Iterator[NDArray[np.int16]]:
+        if not self.path.is_file():  # opening a pipe would wait for its writer
+            raise _FaultError("is missing or not a file")
+        with _ForwardSoundFile(os.fsencode(self.path)) as file, self.path.open("rb") as content:
+            if file.format == "RAW":  # libsndfile found no header and trusted the suffix
+                raise _FaultError("cannot be read as sound")
+            if file.samplerate not in _RATES:
+                raise _FaultError("has a sample rate below 1 kHz or above 1 MHz")
+            if _is_truncated(file):
+                raise _FaultError("ends too early")
+            if file.format == "OGG" and (fault := ogg_fault(content)):
+                raise _FaultError(fault)
+            is_mp3 = file.subtype == "MPEG_LAYER_III"
+            if file.frames < _UNKNOWN_FRAMES and (not is_mp3 or mp3_says_length(content)):
+                self.length = resampled_length(file.frames, file.samplerate, self.sample_rate)
+            mixer = _Mixer(file, file.frames if self.length is not None else 0, self.longest_s)
+            # For 24 bits, computing the checksum would take half as long as decoding.
+            checksum = flac_md5(content) if (file.format, file.subtype) == ("FLAC", "PCM_16") else b""
+            is_silent = True
+            for block in self._converted(file, mixer, checksum):
+                is_silent = is_silent and not block.any()
+                yield block
+            mixer.check_end()
+            if is_mp3 and mixer.frames < min_mp3_samples(content):
+                raise _FaultError("has a wrong length in its MP3 header")
+        if not self.accept_silence and (mixer.is_constant or is_silent):
+            raise _FaultError("is silent")
+        self.is_clipped = mixer.clipped > _CLIPPED * mixer.samples
+
+    def _converted(
+        self, file: soundfile.SoundFile, mixer: "_Mixer", checksum: bytes
+    ) -> Iterator[NDArray[np.int16]]:
+        if (file.channels, file.samplerate, file.subtype) == (1, self.sample_rate, "PCM_16"):
+            return (mixer.mix(block) for block in _blocks(file, "int16", checksum))
+        mixed = (mixer.mix(block) for block in _blocks(file, "float32", checksum))
+        return (to_int16(block) for block in resample(mixed, file.samplerate, self.sample_rate))
+
+
+def resampled_length(samples: int, rate: int, new_rate: int) -> int:
+    """Return how many samples `resample` makes of so many."""
+    return int(samples / (rate / new_rate) + 0.5)  # as libsoxr rounds
 
 
 class _FaultError(Exception):
@@ -113,37 +189,6 @@ class _ForwardSoundFile(soundfile.SoundFile):
 
     def seekable(self) -> bool:
         return False
-
-
-def _read(path: Path, sample_rate: int, longest_s: float) -> Sound:
-    if not path.is_file():  # opening a pipe would wait for its writer
-        raise _FaultError("is missing or not a file")
-    with _ForwardSoundFile(os.fsencode(path)) as file, path.open("rb") as content:
-        if file.format == "RAW":  # libsndfile found no header and trusted the suffix
-            raise _FaultError("cannot be read as sound")
-        if file.samplerate not in _RATES:
-            raise _FaultError("has a sample rate below 1 kHz or above 1 MHz")
-        if _is_truncated(file):
-            raise _FaultError("ends too early")
-        if file.format == "OGG" and (fault := ogg_fault(content)):
-            raise _FaultError(fault)
-        is_mp3 = file.subtype == "MPEG_LAYER_III"
-        has_length = file.frames < _UNKNOWN_FRAMES and (not is_mp3 or mp3_says_length(content))
-        mixer = _Mixer(file, file.frames if has_length else 0, longest_s)
-        # For 24 bits, computing the checksum would take half as long as decoding.
-        checksum = flac_md5(content) if (file.format, file.subtype) == ("FLAC", "PCM_16") else b""
-        if (file.channels, file.samplerate, file.subtype) == (1, sample_rate, "PCM_16"):
-            chunks = [mixer.mix(block) for block in _blocks(file, "int16", checksum)]
-        else:
-            mixed = (mixer.mix(block) for block in _blocks(file, "float32", checksum))
-            chunks = list(_resample(mixed, file.samplerate, sample_rate))
-        mixer.check_end()
-        if is_mp3 and mixer.frames < min_mp3_samples(content):
-            raise _FaultError("has a wrong length in its MP3 header")
-    samples = np.concatenate(chunks)
-    if not samples.any():
-        raise _FaultError("is silent")
-    return Sound(samples, mixer.clipped > _CLIPPED * mixer.samples)
 
 
 def _blocks(file: soundfile.SoundFile, dtype: str, flac_checksum: bytes) -> Iterator[NDArray[Any]]:
@@ -208,20 +253,31 @@ class _Mixer:
             raise _FaultError("contains no samples")
         if self.frames < self.announced_frames:
             raise _FaultError("ends too early")
-        if self.low == self.high:
-            raise _FaultError("is silent")
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all samples so far are the same."""
+        return self.low == self.high
 
 
-def _resample(
-    blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int
-) -> Iterator[NDArray[np.int16]]:
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+def resample(
+    blocks: Iterable[NDArray[np.float32]], rate: int, new_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the blocks of a sound at another sample rate. The filter delays them by up to 0.12 s.
+
+    Args:
+        blocks: (samples,) each.
+        rate: their sample rate in Hz.
+        new_rate: sample rate of the result in Hz.
+    """
+    stream = soxr.ResampleStream(rate, new_rate, 1, dtype="float32", quality="HQ")
     for block in blocks:
-        yield _to_int16(stream.resample_chunk(block))
-    yield _to_int16(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return samples in [−1, 1] as 16-bit numbers; values outside are clipped."""
     return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
 
