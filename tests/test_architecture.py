@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "audiostride"
 FLOORS = (
     ("allocator", "errors", "files", "log", "sound_containers", "tables", "timing"),
     ("layers", "frontends", "config", "corpora", "audio_file"),
+    ("prediction",),
     ("models", "data"),
     ("prepare", "analysis"),
     ("training",),

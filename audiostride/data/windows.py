@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from audiostride.data.augmentation import Augmentation, draws_of_rows
 from audiostride.data.selection import Batch, Selection
+from audiostride.prediction.windows import consecutive_windows
 
 # Windows in the pattern in which tasks alternate, unless all tasks have the same share.
 _PATTERN_LENGTH = 4096
@@ -147,8 +148,7 @@ def _shuffled(seed: int, epoch: int, task: int, count: int) -> NDArray[np.int64]
 class EvaluationWindows(Dataset[Batch]):
     """Every recording split into consecutive windows, in batches: the paper's evaluation.
 
-    The number of windows is the recording's length in windows, rounded, and at least one. The windows are
-    centred on the recording; if they are longer than it, silence fills the rest.
+    `consecutive_windows` says where the windows lie.
 
     Args:
         selection: the recordings.
@@ -159,10 +159,10 @@ class EvaluationWindows(Dataset[Batch]):
     def __init__(self, selection: Selection, batch_size: int, window: int) -> None:
         self.selection, self.batch_size, self.window = selection, batch_size, window
         lengths = selection.lengths
-        counts = np.maximum(1, (lengths + window // 2) // window)
+        counts, firsts = consecutive_windows(lengths, window)
         self.chosen = np.repeat(np.arange(len(lengths)), counts)
         index = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        self.begins = np.repeat((lengths - counts * window) // 2, counts) + index * window
+        self.begins = np.repeat(firsts, counts) + index * window
 
     def __len__(self) -> int:
         return -(-len(self.chosen) // self.batch_size)

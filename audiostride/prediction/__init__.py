@@ -1,0 +1,1 @@
+"""Labels and embeddings of sound by a trained model: from files, from arrays, or live."""
