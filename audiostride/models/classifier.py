@@ -1,7 +1,7 @@
 """The model that is trained, saved, loaded and used: frontend, trunk and one linear head per task."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,8 @@ from audiostride.frontends.log_mel import LogMel
 from audiostride.frontends.waveform import normalise_level
 from audiostride.layers import Window, freeze_
 from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.prediction import predict as prediction
+from audiostride.prediction.predict import AnyPath, Waveform
 
 WEIGHT_PREFIX = "classifier."  # of the weights in a checkpoint of training
 
@@ -107,6 +109,103 @@ class Classifier(nn.Module):
         """Return the logits (batch, classes) of each task for normalised spectrograms (batch, time, mel)."""
         embedding = self.trunk(spectrogram.unsqueeze(1))
         return {task: head(embedding) for task, head in zip(self.labels, self.heads, strict=True)}
+
+    def predict(
+        self,
+        sounds: AnyPath | Waveform | Sequence[AnyPath] | Sequence[Waveform],
+        sample_rate: int | None = None,
+        *,
+        top: int = 1,
+        hop: float | None = None,
+        windows: bool = False,
+        tasks: Sequence[str] | None = None,
+        batch_size: int | None = None,
+        skip_bad: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Label sound files or waveforms, as `audiostride predict` does.
+
+        A recording is split into windows of `window_s` seconds, as in `audiostride test`, and the logits of
+        its windows are averaged. The mode of the classifier, training or evaluation, does not matter.
+
+        Args:
+            sounds: the path of a sound file or of a folder with sound files, or several paths; a waveform
+                (samples,), or several, as (batch, samples) or as a list. Waveforms are NumPy arrays or
+                tensors, floating point in [−1, 1] or int16.
+            sample_rate: sample rate of the waveforms in Hz, by default the classifier's. They are resampled.
+            top: number of labels per task, the most probable first; ≥ 1.
+            hop: seconds from one window's begin to the next one's, at most `window_s`. The windows then begin
+                at 0, and the last one ends with the recording. By default windows are consecutive, and
+                centred on the recording.
+            windows: label each window instead of each recording.
+            tasks: the tasks to label for, by default all.
+            batch_size: windows per batch, ≥ 1. By default it suits the device.
+            skip_bad: leave out files that cannot be read, with a warning, instead of raising an error.
+
+        Returns:
+            Rows for ``pandas.DataFrame``: dicts with `file` (the path; for waveforms their number, from 0),
+            `task`, `label` and `probability`; with `windows` also `begin_s` and `end_s` in seconds.
+
+        Raises:
+            BadSoundError: if a file is missing or cannot be read as sound; `skip_bad` prevents it.
+            UserError: if there is no such task, or not enough memory for a batch.
+            ValueError: if a waveform or an argument is of the wrong type, shape or size.
+
+        >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2))))
+        >>> rows = classifier.predict(torch.randn(44100) / 10, sample_rate=44100, top=2)
+        >>> [list(row) for row in rows]
+        [['file', 'task', 'label', 'probability'], ['file', 'task', 'label', 'probability']]
+        >>> round(sum(row["probability"] for row in rows), 3)
+        1.0
+        """
+        return prediction.predict(
+            self,
+            sounds,
+            sample_rate,
+            top=top,
+            hop=hop,
+            windows=windows,
+            tasks=tasks,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+        )
+
+    def stream(
+        self,
+        chunks: Iterable[Waveform],
+        sample_rate: int | None = None,
+        *,
+        hop: float | None = None,
+        smooth: float | None = None,
+        top: int = 1,
+        tasks: Sequence[str] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Label sound as it comes in: a row per hop and task as soon as its samples are there.
+
+        Args:
+            chunks: pieces of the sound, each (samples,), of any lengths: NumPy arrays or tensors, floating
+                point in [−1, 1] or int16.
+            sample_rate: their sample rate in Hz, by default the classifier's. Other rates are resampled,
+                which delays the labels by 0.04 s, and by 0.12 s below 16 kHz.
+            hop: seconds from one window's begin to the next one's, at most `window_s`; by default half of
+                it.
+            smooth: seconds of windows, the last one and those before it, whose logits are averaged; by
+                default `window_s`. 0 labels each window by itself.
+            top: number of labels per task, the most probable first; ≥ 1.
+            tasks: the tasks to label for, by default all.
+
+        Yields:
+            Dicts with `begin_s` and `end_s` of the last window, `task`, `label` and `probability`.
+
+        Raises:
+            UserError: if there is no such task.
+            ValueError: if a chunk or an argument is of the wrong type, shape or size.
+
+        >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2))))
+        >>> chunks = (torch.randn(1000) / 10 for _ in range(48))
+        >>> [(row["begin_s"], row["end_s"]) for row in classifier.stream(chunks, hop=1.0)]
+        [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
+        """
+        return prediction.stream(self, chunks, sample_rate, hop=hop, smooth=smooth, top=top, tasks=tasks)
 
     def configuration(self) -> dict[str, Any]:
         """Return the arguments that build this model again, as plain values."""

@@ -112,6 +112,14 @@ class SeparableCNN(nn.Module):
         """Current strides, a tensor (blocks, 2) of (time, frequency); differentiable if they are learned."""
         return torch.stack([block.strides for block in self.separable_blocks()])
 
+    def feature_maps(self) -> dict[str, nn.Module]:
+        """Return the modules that return the feature maps, by the names of `audiostride summary`."""
+        return {
+            f"{number} {name}": norm
+            for number, block in enumerate(self.separable_blocks(), 1)
+            for name, norm in (("time", block.time_norm), ("frequency", block.frequency_norm))
+        }
+
     def set_smoothness_(self, smoothness: float) -> None:
         """Give the windows of all DiffStride layers a ramp of another width, in DFT bins."""
         self.window = replace(self.window, smoothness=smoothness)
