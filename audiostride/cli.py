@@ -23,6 +23,8 @@ from audiostride.config.run_folder import check_runs, checkpoint_path
 from audiostride.config.settings import Frames, PrepareSettings, WindowSeconds
 from audiostride.errors import UsageError, UserError
 from audiostride.log import show_messages
+from audiostride.prediction.options import EmbedOptions, PredictOptions, check_embedding_file
+from audiostride.prediction.sources import find_sounds
 from audiostride.tables import render
 
 logger = logging.getLogger(__name__)
@@ -126,6 +128,40 @@ def test(arguments: Sequence[str]) -> None:
     confusion, predictions = _path(args.confusion), _path(args.predictions)
     rows = evaluate(Path(args.run), args.split, args.checkpoint, args.corpus, confusion, predictions)
     print(render(rows, args.format, args.wide, LEAST_COLUMNS))
+
+
+def predict(arguments: Sequence[str]) -> None:
+    """Label sound files, or sound as it comes in, by a trained model."""
+    parser = parsers.predict_parser(predict.__doc__, live="--stdin" in arguments)
+    args = parse(parser, arguments)
+    options = instantiate(PredictOptions, parser, args)
+    options.check_source(args.stdin)
+    checkpoint_path(Path(args.run), args.checkpoint)
+    files = [] if args.stdin else find_sounds(args.files, sys.stdin.buffer)
+
+    from audiostride.prediction.command import predict_files, predict_stream
+
+    classifier = audiostride.load(args.run, args.checkpoint)
+    if args.stdin:
+        lines = predict_stream(classifier, sys.stdin.buffer, options)
+    else:
+        lines = predict_files(classifier, files, options)
+    for line in lines:
+        print(line, flush=True)
+
+
+def embed(arguments: Sequence[str]) -> None:
+    """Write a model's embeddings of sound files, or of one of its layers, to a file."""
+    parser = parsers.embed_parser(embed.__doc__)
+    args = parse(parser, arguments)
+    options, out = instantiate(EmbedOptions, parser, args), Path(args.out)
+    check_embedding_file(out)
+    checkpoint_path(Path(args.run), args.checkpoint)
+    files = find_sounds(args.files, sys.stdin.buffer)
+
+    from audiostride.prediction.embed import embed_files
+
+    embed_files(audiostride.load(args.run, args.checkpoint), files, options, out)
 
 
 def strides(arguments: Sequence[str]) -> None:
@@ -258,7 +294,21 @@ def _path(name: str | None) -> Path | None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
-    for command in (prepare, train, study, test, strides, report, summary, export, check, bench, demo)
+    for command in (
+        prepare,
+        train,
+        study,
+        test,
+        predict,
+        embed,
+        strides,
+        report,
+        summary,
+        export,
+        check,
+        bench,
+        demo,
+    )
 }
 
 

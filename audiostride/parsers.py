@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from audiostride.config.arguments import make_parser, recipe_parser
 from audiostride.config.settings import PrepareSettings
+from audiostride.prediction.options import EmbedOptions, PredictOptions
 from audiostride.tables import Format
 
 if TYPE_CHECKING:
@@ -89,6 +90,45 @@ def test_parser(description: str | None) -> ArgumentParser:
     )
     parser.add_argument("--confusion", type=str, help="Folder for a confusion matrix per task, as CSV.")
     _add_format(parser)
+    return parser
+
+
+def predict_parser(description: str | None, live: bool) -> ArgumentParser:
+    """Return the parser of `audiostride predict`; `live` if the sound comes on standard input."""
+    parser = make_parser("predict", description)
+    parser.add_argument("run", type=str, help=_MODEL)
+    if not live:
+        _add_sounds(parser)
+    parser.add_argument(
+        "--stdin",
+        action="store_true",
+        help="Instead of files, label raw 16-bit samples (little-endian, mono) on standard input: a line per "
+        "hop, as soon as its samples are there.",
+    )
+    parser.add_argument(
+        "--tasks", type=str, nargs="+", help="Tasks to label for. (default: all tasks of the model)"
+    )
+    _add_windows(parser)
+    parser.add_class_arguments(PredictOptions, None, skip={"windows", "wide", "tasks"})
+    _add_wide(parser)
+    _add_checkpoint(parser)
+    return parser
+
+
+def embed_parser(description: str | None) -> ArgumentParser:
+    """Return the parser of `audiostride embed`."""
+    parser = make_parser("embed", description)
+    parser.add_argument("run", type=str, help=_MODEL)
+    _add_sounds(parser)
+    parser.add_argument(
+        "--out",
+        type=str,
+        required=True,
+        help="File for the result: .npz, .npy (embeddings alone), .parquet or .csv.",
+    )
+    _add_windows(parser)
+    parser.add_class_arguments(EmbedOptions, None, skip={"windows"})
+    _add_checkpoint(parser)
     return parser
 
 
@@ -231,6 +271,24 @@ def choice_parser(
     return parser
 
 
+def _add_sounds(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        type=str,
+        nargs="+",
+        help="Sound files, folders with sound files, patterns such as 'calls/**/*.wav', or - for a list of "
+        "paths on standard input, one per line or separated by zero bytes.",
+    )
+
+
+def _add_windows(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--windows",
+        action="store_true",
+        help="A row for each window, with its begin and end, instead of one for each file.",
+    )
+
+
 def _add_split(parser: ArgumentParser) -> None:
     parser.add_argument("--split", type=Split, default="test", help="Split of the corpora to test on.")
 
@@ -241,6 +299,10 @@ def _add_checkpoint(parser: ArgumentParser) -> None:
 
 def _add_format(parser: ArgumentParser) -> None:
     parser.add_argument("--format", type=Format, default="table", help="Format of the result.")
+    _add_wide(parser)
+
+
+def _add_wide(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--wide", action="store_true", help="Show all columns of a table, also if the terminal is too narrow."
     )
