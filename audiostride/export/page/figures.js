@@ -17,7 +17,7 @@ const QUIET_DB = -20;
 const DB = 10 / Math.LN10;
 const TICKS_HZ = [250, 500, 1000, 2000, 4000];
 const TICKS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120];
-const MOST_COLUMNS = 8192; // browsers limit the width of a canvas
+const MOST_COLUMNS = 16384; // browsers limit the width of a canvas
 const LEAST_PIXELS = 72; // width of a window
 
 /** Return an element with properties; text never becomes HTML. */
