@@ -25,7 +25,7 @@ from audiostride.corpora.base import (
     printable,
     read_text,
 )
-from audiostride.corpora.user_data import SPLIT_NAMES, split_notes, with_splits
+from audiostride.corpora.user_data import SPLIT_NAMES, group_notes, split_notes, with_splits
 from audiostride.errors import UserError
 
 # If the only column of labels has one of these names, the task is named after the file.
@@ -74,10 +74,12 @@ def read(
     task_of = {column: printable(file.stem) if is_generic else column for column in label_columns}
     recordings, problems = _recordings(file, rows, task_of, path, split, group)
     tasks = _tasks(file, recordings, list(task_of.values()))
+    notes: tuple[str, ...] = ()
     if split not in columns:
         recordings = with_splits(recordings, next(iter(tasks)))
+        notes = group_notes(recordings, f"add a column {group}, or name another one with --group")
     source = "given" if split in columns else "by group"
-    notes = split_notes(recordings, tasks)
+    notes += split_notes(recordings, tasks)
     return Corpus(printable(file.stem), file.parent, source, tasks, recordings, notes, tuple(problems))
 
 

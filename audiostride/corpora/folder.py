@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, printable, sound_files
-from audiostride.corpora.user_data import SPLIT_NAMES, split_notes, with_splits
+from audiostride.corpora.user_data import SPLIT_NAMES, group_notes, split_notes, with_splits
 from audiostride.errors import UserError
 
 _REMEDY = "give a folder with one sub-folder of sound files per class"
@@ -35,8 +35,8 @@ def read(folder: Path, group: str | None = None, task: str | None = None) -> Cor
     check_folder(folder, _REMEDY)
     name = printable(folder.resolve().name)
     task = task or name
-    pattern = _compile(group)
     paths = [path for path in sound_files(folder) if not path.startswith("_")]
+    pattern = _compile(group)
     has_splits = _are_splits(folder, paths)
     recordings, problems = [], []
     for path in paths:
@@ -48,17 +48,22 @@ def read(folder: Path, group: str | None = None, task: str | None = None) -> Cor
             recordings.append(
                 Recording(path, split, {task: printable(parts[0])}, _group(path, parts, pattern))
             )
+    if pattern:
+        _check_groups(folder, recordings, pattern)
     labels = sorted({recording.labels[task] for recording in recordings})
     if len(labels) < 2:
         found = f"only {labels[0]}" if labels else "none"
         raise UserError(
             f"{folder} must contain sound files of at least two classes, but contains {found}: {_REMEDY}"
         )
+    notes: tuple[str, ...] = ()
     if not has_splits:
         recordings = with_splits(recordings, task)
+        notes = group_notes(recordings, "sort them as CLASS/GROUP/FILE, or give --group")
     split = "given" if has_splits else "by group"
     tasks = {task: labels}
-    return Corpus(name, folder, split, tasks, recordings, split_notes(recordings, tasks), tuple(problems))
+    notes += split_notes(recordings, tasks)
+    return Corpus(name, folder, split, tasks, recordings, notes, tuple(problems))
 
 
 def _are_splits(folder: Path, paths: Sequence[str]) -> bool:
@@ -92,9 +97,32 @@ def _group(path: str, parts: list[str], pattern: re.Pattern[str] | None) -> str:
     if pattern is None:
         return parts[1] if len(parts) > 2 else ""
     found = pattern.search(path)
-    if found is None or not found[1]:
-        raise UserError(f"--group {pattern.pattern} finds no group in {path}: give one that fits every path")
-    return found[1]
+    return found[1] or "" if found else ""
+
+
+def _check_groups(folder: Path, recordings: Sequence[Recording], pattern: re.Pattern[str]) -> None:
+    """Raise an error about a recording without a group, unless it is a stray file that is no sound.
+
+    Such a file, for example an empty one that a recorder has left, is left out when the corpus is packed.
+
+    Raises:
+        UserError: naming the first such recording; also if no recording has a group.
+    """
+    without = [recording.path for recording in recordings if not recording.group]
+    all_without = len(without) == len(recordings)
+    wrong = next((path for path in without if all_without or _is_sound(folder / path)), None)
+    if wrong is not None:
+        raise UserError(f"--group {pattern.pattern} finds no group in {wrong}: give one that fits every path")
+
+
+def _is_sound(path: Path) -> bool:
+    """Return whether the header of a file is that of a sound."""
+    import soundfile
+
+    try:
+        return soundfile.info(str(path)).frames > 0
+    except (soundfile.SoundFileError, OSError, RuntimeError, UnicodeError):
+        return False
 
 
 DATASET = Dataset("a folder with one sub-folder of sound files per class", read)

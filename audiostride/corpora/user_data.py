@@ -42,6 +42,21 @@ def with_splits(recordings: Sequence[Recording], task: str) -> list[Recording]:
     return [replace(r, split=split) for r, split in zip(recordings, splits, strict=True)]
 
 
+def group_notes(recordings: Sequence[Recording], remedy: str) -> tuple[str, ...]:
+    """Return a note if no recording has a group although the splits are to keep groups whole.
+
+    Args:
+        recordings: the recordings, with splits that `with_splits` has chosen.
+        remedy: how to give groups.
+    """
+    if any(recording.group for recording in recordings):
+        return ()
+    return (
+        "no groups are given, so recordings of one speaker or of another common source may be in both "
+        f"training and test, which inflates the accuracy: {remedy}",
+    )
+
+
 def split_notes(recordings: Sequence[Recording], tasks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return notes on labels without train or test recordings."""
     notes = []

@@ -17,9 +17,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
 from audiostride.data.store import SAMPLE_RATE, digest
+from audiostride.prepare.bandwidth import upsampled_from
 
 # Limits of the files that a process reads at a time: enough to hide the communication between processes.
 _CHUNK_FILES, _CHUNK_BYTES = 64, 1 << 22
@@ -126,9 +130,14 @@ def _read_chunk(folder: Path, longest_s: float, files: list[File]) -> Chunk:
             entries.append(PackedFile(file, 0, "", error.reason))
             continue
         samples.append(sound.samples.astype("<i2", copy=False).tobytes())
-        problem = "is clipped" if sound.clipped else ""
+        problem = "is clipped" if sound.clipped else _bandwidth_problem(sound.samples)
         entries.append(PackedFile(file, len(sound.samples), digest(sound.samples), problem))
     return b"".join(samples), entries
+
+
+def _bandwidth_problem(samples: NDArray[np.int16]) -> str:
+    rate = upsampled_from(samples)
+    return f"has nothing above {rate / 2000:g} kHz, as if recorded at {rate / 1000:g} kHz" if rate else ""
 
 
 class _Reader:

@@ -6,11 +6,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from helpers.trees import touch
 
+from audiostride.config.settings import PrepareSettings
 from audiostride.corpora import Problem, folder
 from audiostride.errors import UserError
+from audiostride.prepare.prepare import prepare
 
 
 def test_classes_are_folders_and_eight_of_ten_recordings_train(tmp_path: Path) -> None:
@@ -22,7 +26,7 @@ def test_classes_are_folders_and_eight_of_ten_recordings_train(tmp_path: Path) -
         for split, count in {"train": 40, "valid": 5, "test": 5}.items()
         for pet in ("cat", "dog")
     }
-    assert (corpus.name, corpus.split, corpus.notes, corpus.problems) == ("pets", "by group", (), ())
+    assert (corpus.name, corpus.split, corpus.problems) == ("pets", "by group", ())
 
 
 def test_only_sound_files_in_visible_folders_count(tmp_path: Path) -> None:
@@ -51,6 +55,32 @@ def test_pattern_finds_the_group_in_the_path(tmp_path: Path) -> None:
     corpus = folder.read(tmp_path, group="/([^_/]+)_[^/]*$")
     assert {r.group for r in corpus.recordings} == set("abcde")
     assert len({(r.group, r.split) for r in corpus.recordings}) == 5
+
+
+def test_folder_without_groups_notes_that_sources_may_be_on_both_sides(tmp_path: Path) -> None:
+    touch(tmp_path, [f"{c}/{who}_{n}.wav" for c in ("yes", "no") for who in "abcde" for n in range(3)])
+    (note,) = folder.read(tmp_path).notes
+    assert note == (
+        "no groups are given, so recordings of one speaker or of another common source may be in both "
+        "training and test, which inflates the accuracy: sort them as CLASS/GROUP/FILE, or give --group"
+    )
+    assert folder.read(tmp_path, group="/([^_/]+)_[^/]*$").notes == ()
+
+
+def test_stray_file_that_is_no_sound_does_not_forbid_a_pattern(tmp_path: Path) -> None:
+    paths = [f"{c}/{who}_{n}.wav" for c in ("yes", "no") for who in "abcde" for n in "12"]
+    for number, path in enumerate(paths):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / path, np.random.default_rng(number).standard_normal(400) / 9, 16000)
+    touch(tmp_path, ["yes/empty.wav"])
+    (tmp_path / "no" / "text.flac").write_text("no sound")
+    corpus = folder.read(tmp_path, group="/([^_/]+)_[^/]*$")
+    assert Counter(recording.group for recording in corpus.recordings) == dict.fromkeys("abcde", 4) | {"": 2}
+    card = prepare(corpus, tmp_path.with_name("out"), PrepareSettings(bad=10)).card
+    assert (card["left_out"], card["problems"]) == (2, {"cannot be read as sound": 2})
+    soundfile.write(tmp_path / "yes" / "empty.wav", np.random.default_rng(99).standard_normal(400) / 9, 16000)
+    with pytest.raises(UserError, match=r"finds no group in yes/empty\.wav: give one that fits every path"):
+        folder.read(tmp_path, group="/([^_/]+)_[^/]*$")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""Sound that was upsampled from a lower rate, and sound that only has little at high frequencies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from helpers.noise_corpus import read_csv
+from numpy.typing import NDArray
+
+from audiostride.corpora import DATASETS
+from audiostride.corpora.base import Corpus, Recording
+from audiostride.prepare.bandwidth import upsampled_from
+from audiostride.prepare.dataset import prepare_dataset
+from audiostride.prepare.prepare import prepare
+
+
+def as_int16(sound: NDArray[np.float64]) -> NDArray[np.int16]:
+    return np.clip(np.rint(32768 * sound), -32768, 32767).astype(np.int16)
+
+
+def speech_like(seconds: float = 1.0, rate: int = 16000, seed: int = 0) -> NDArray[np.float64]:
+    """Return noise that falls by 6 dB per octave and comes in bursts."""
+    rng = np.random.default_rng(seed)
+    samples = int(seconds * rate)
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    spectrum /= np.maximum(np.fft.rfftfreq(samples, 1 / rate), 100) / 100
+    bursts = np.sin(2 * np.pi * 3 * np.arange(samples) / rate) > -0.5
+    sound = np.fft.irfft(spectrum, samples) * bursts
+    return 0.3 * sound / np.abs(sound).max()
+
+
+def white_noise() -> NDArray[np.float64]:
+    return np.random.default_rng(2).standard_normal(16000)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000])
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 20.0])
+def test_rate_of_upsampled_sound_is_found(rate: int, seconds: float) -> None:
+    low = speech_like(seconds, rate)
+    assert upsampled_from(as_int16(soxr.resample(low, rate, 16000))) == rate
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        speech_like(),
+        0.001 * speech_like(),
+        soxr.resample(speech_like(rate=44100), 44100, 16000),
+        0.5 * np.sin(2 * np.pi * 3500 * np.arange(16000) / 16000),
+        0.1 * sum(np.sin(2 * np.pi * 220 * k * np.arange(16000) / 16000) / k for k in range(1, 18)),
+        soxr.resample(speech_like(rate=8000), 8000, 16000) + 0.001 * white_noise(),
+        speech_like(0.02),
+        np.zeros(16000),
+        1e-4 * soxr.resample(speech_like(rate=8000), 8000, 16000),
+    ],
+    ids=["noise", "quiet", "44.1 kHz", "tone", "note", "mixed", "short", "silence", "too quiet to tell"],
+)
+def test_other_sound_is_not_taken_for_upsampled(sound: NDArray[np.float64]) -> None:
+    assert upsampled_from(as_int16(sound)) is None
+
+
+def test_upsampled_files_are_listed_counted_and_kept(tmp_path: Path, out: Path) -> None:
+    """One file was stored at the lower rate, the other one upsampled before."""
+    low = speech_like(rate=8000)
+    soundfile.write(tmp_path / "low.wav", low, 8000)
+    soundfile.write(tmp_path / "up.flac", soxr.resample(low, 8000, 16000), 16000)
+    soundfile.write(tmp_path / "full.wav", speech_like(seed=1), 16000)
+    recordings = [Recording(name, "train", {"t": "a"}) for name in ("low.wav", "up.flac", "full.wav")]
+    store = prepare(Corpus("calls", tmp_path, "given", {"t": ["a"]}, recordings), out)
+    reason = "has nothing above 4 kHz, as if recorded at 8 kHz"
+    assert read_csv(out / "problems.csv")[1:3] == [["low.wav", reason, ""], ["up.flac", reason, ""]]
+    assert (store.card["problems"][reason], store.card["recordings"], store.card["left_out"]) == (2, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "upsampled"), [("speech_commands", 0), ("nsynth", 0), ("acoustic_scenes", 0), ("birdsong", 58)]
+)
+def test_only_the_recorded_birds_seem_upsampled(name: str, upsampled: int, recorded: Path, out: Path) -> None:
+    """They have rounding noise alone above 4 kHz."""
+    card = prepare_dataset(DATASETS[name], recorded / name, out).card
+    assert sum(count for reason, count in card["problems"].items() if "nothing above" in reason) == upsampled
