@@ -13,25 +13,19 @@ from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summary
 from audiostride.analysis.trained import TrainedRun
-from audiostride.config.arguments import command_line, options
 from audiostride.config.recipe import changed, flat
-from audiostride.config.run_folder import CONFIG, checkpoint_path, last_checkpoint
-from audiostride.config.settings import PrepareSettings, Recipe
-from audiostride.corpora import DATASETS
-from audiostride.corpora.base import SPLITS
+from audiostride.config.run_folder import checkpoint_path, last_checkpoint
+from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.timing import in_turns
 from audiostride.training.evaluate import Evaluation, check_corpora, evaluation
-
-Rows = list[dict[str, Any]]
+from audiostride.training.provenance import Rows, commands, data_tables
 
 # Batch sizes, in windows, that speed is measured with, and the number of measurements of each.
 BATCHES, _ROUNDS = (1, 32), 5
-# The recipe that commands begin with: all of its settings are the defaults.
-_DEFAULT_RECIPE = "speech_commands"
 
 
 @dataclass
@@ -121,37 +115,6 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
     return examined
 
 
-def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
-    """Describe the recordings of each task, and the prepared corpora that they come from.
-
-    Returns:
-        A row per task with labels (their number), train, valid, test (numbers of recordings) and splits (the
-        names that the corpora give them); and a row per corpus.
-    """
-    tasks = [
-        {
-            "task": task,
-            "labels": len(labels),
-            **{split: data.select(split).labelled(task) for split in SPLITS},
-            "splits": "; ".join(data.split(task, split) for split in SPLITS),
-        }
-        for task, labels in data.labels.items()
-    ]
-    corpora = [
-        {
-            "corpus": str(store.folder),
-            "recordings": store.card["recordings"],
-            "minutes": store.card["seconds"] / 60,
-            "left_out": store.card["left_out"],
-            "problems": ", ".join(f"{n} × {reason}" for reason, n in store.card["problems"].items()) or None,
-            "made_of": store.card["folder"],
-            "hash": store.card["hash"][:12],
-        }
-        for store in data.stores
-    ]
-    return tasks, corpora
-
-
 def settings_tables(recipe: Recipe) -> tuple[Rows, Rows]:
     """Return a row per setting that differs from the paper's, with both values, and a row per setting."""
     different = [
@@ -185,30 +148,3 @@ def measure_speed(examined: Sequence[Examination]) -> None:
 def _inference(classifier: Classifier, batch: int, window_s: float) -> Callable[[], Any]:
     waveforms = torch.rand(batch, round(window_s * classifier.sample_rate)) - 0.5
     return torch.inference_mode()(lambda: classifier(waveforms))
-
-
-def commands(run: TrainedRun, stores: Sequence[Store], split: str, checkpoint: str) -> list[str]:
-    """Return the commands that lead to the same corpora, run and numbers, or comments that begin with #."""
-    out = [f"--out={run.name}"] if (Path(run.name) / CONFIG).is_file() else []
-    return [
-        *map(_prepare_command, stores),
-        command_line("train", _DEFAULT_RECIPE, *options(run.recipe, Recipe()), *out),
-        command_line("test", run.name, *non_default_options(split, checkpoint)),
-        command_line("strides", run.name, *non_default_options(checkpoint=checkpoint)),
-    ]
-
-
-def non_default_options(split: str = "test", checkpoint: str = "best") -> list[str]:
-    """Return the command-line options for a split and a checkpoint, without those that are the default."""
-    given = [f"--split={split}", f"--checkpoint={checkpoint}"]
-    return [option for option in given if option not in ("--split=test", "--checkpoint=best")]
-
-
-def _prepare_command(store: Store) -> str:
-    card = store.card
-    dataset = DATASETS.get(card["corpus"])
-    if not dataset or not dataset.archives:
-        return f"# {store.folder} contains sounds of {card['folder']}: audiostride prepare folder, or csv"
-    longest = [f"--longest={card['longest']:g}"] if card["longest"] != PrepareSettings.longest else []
-    given = [f"--split={card['split']}", *longest, f"--out={store.folder}"]
-    return command_line("prepare", card["corpus"], card["folder"], *given)

@@ -22,16 +22,15 @@ from audiostride.files import replace_when_complete
 from audiostride.report.examine import (
     BATCHES,
     Examination,
-    Rows,
     examine,
     measure_speed,
-    non_default_options,
     setting_text,
     settings_tables,
 )
 from audiostride.report.images import comparison_images, confusion_images, run_images
 from audiostride.report.mistakes import SECONDS, details
 from audiostride.tables import Interval, Spread, cell
+from audiostride.training.provenance import Rows, non_default_options
 
 # The sounds of mistakes are embedded if there are at most so many runs × tasks; more would make a huge page.
 _MOST_WITH_SOUND = 10
