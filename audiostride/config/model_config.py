@@ -21,8 +21,8 @@ from audiostride.errors import UserError
 
 FORMAT = 1
 DType = Literal["float16", "bfloat16", "float32", "float64"]
-# No model comes near these limits; without them a file could exhaust the memory.
-_MAX_BYTES, _MAX_PARTS, _MAX_STRIDE = 1 << 26, 1000, 360_000
+# No model comes near these limits; without them reading a file could exhaust the memory or take minutes.
+_MAX_BYTES, _MAX_CHARACTERS, _MAX_TASKS, _MAX_STRIDE = 1 << 26, 10_000, 1000, 360_000
 _VERSION = re.compile(r"[\w.+-]{1,40}")
 
 
@@ -146,16 +146,19 @@ def _check(content: dict[str, Any]) -> None:
     if not all(fits(value, float) for value in content["frontend"].values()):
         raise ValueError("frontend is wrong")
     check_keys(content["settings"], ModelSettings, MODEL_CONFIG, "settings.")
+    recipe = content["training"].get("recipe", {})
+    if not isinstance(recipe, dict):
+        raise ValueError("training.recipe is wrong")
+    if max(len(str(settings)) for settings in (content["settings"], recipe.get("model"))) > _MAX_CHARACTERS:
+        raise ValueError(f"the settings of the network have more than {_MAX_CHARACTERS:,} characters")
+    if len(content["labels"]) > _MAX_TASKS:
+        raise ValueError(f"it has more than {_MAX_TASKS} tasks")
     network = network_settings(content["settings"])
-    if max(len(network.channels), len(content["labels"])) > _MAX_PARTS:
-        raise ValueError(f"it has more than {_MAX_PARTS} blocks or tasks")
     if max(map(max, network.strides)) > _MAX_STRIDE:
         raise ValueError(f"settings.strides has a stride above {_MAX_STRIDE}")
     training = content["training"]
     if not all(fits(training[name], hint) for name, hint in TRAINING.items() if name in training):
         raise ValueError("training is wrong")
-    if not isinstance(training.get("recipe", {}), dict):
-        raise ValueError("training.recipe is wrong")
 
 
 def network_settings(settings: dict[str, Any]) -> ModelSettings:
@@ -174,7 +177,7 @@ def check_labels(labels: dict[str, list[str]]) -> None:
         ValueError: saying what is wrong.
     """
     if not labels or not all(labels.values()):
-        raise ValueError(f"a classifier needs at least one task, each with labels, but got {labels}")
+        raise ValueError("a classifier needs at least one task, each with labels")
     for task, names in labels.items():
         if not fits(names, list[str]) or not isinstance(task, str):
             raise ValueError(f"labels must be a list of texts for each task, but those of {task} are not")

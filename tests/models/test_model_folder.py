@@ -8,32 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.model_folders import FILES, LABELS, make, sound
 from safetensors.torch import load_file
-from torch import Tensor
 
 from audiostride import Classifier, freeze_, load
 from audiostride.config import yaml
-from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
 from audiostride.layers.learned_strides import diffstride_layers
-
-LABELS = {"word": ["yes", "no"], "speaker ü|*": ["a", "b", "c d"]}
-FILES = ["README.md", "config.json", "model.safetensors"]
-
-
-def make(labels: dict[str, list[str]] | None = None, window_s: float = 1.5, **settings: Any) -> Classifier:
-    """Return an untrained classifier in evaluation mode, with statistics that are not the initial ones."""
-    torch.manual_seed(0)
-    made = Classifier(labels or LABELS, ModelSettings((4, 6), ((2, 2), (2, 2)), **settings), window_s)
-    for _ in range(2):
-        made(0.1 * sound(4))
-    for layer in diffstride_layers(made):
-        layer.stride.data.fill_(1.7)
-    return made.eval()
-
-
-def sound(batch: int = 3) -> Tensor:
-    return torch.randn(batch, 8000, generator=torch.Generator().manual_seed(1))
 
 
 def assert_equal(loaded: Classifier, saved: Classifier) -> None:
