@@ -21,6 +21,7 @@ class TrainedRun:
         classifier: the classifier in evaluation mode, on the CPU.
         recipe: the recipe of the run. If it is not known, only the settings of the network and the length of
             its windows are right.
+        recipe_known: whether the whole recipe is known.
         log: the lines of metrics.jsonl, with step, seconds, metrics and strides of each validation.
         notes: sentences that readers of the results should know.
     """
@@ -30,6 +31,7 @@ class TrainedRun:
     recipe: Recipe
     log: list[dict[str, Any]]
     notes: list[str]
+    recipe_known: bool = True
 
     @property
     def tasks(self) -> str:
@@ -49,7 +51,7 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     recipe = recipe_of(Path(name), saved)
     if recipe is None:
         data = DataSettings(window_s=classifier.window_s)
-        return TrainedRun(name, classifier, Recipe(model=classifier.settings, data=data), [], [])
+        return TrainedRun(name, classifier, Recipe(model=classifier.settings, data=data), [], [], False)
     if is_model_folder(path):
         return TrainedRun(name, classifier, recipe, [], [])
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent

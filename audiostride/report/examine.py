@@ -96,6 +96,8 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
     examined = Examination(run, title, saved["global_step"], written, kind)
     stores: Sequence[Store] = ()
     try:
+        if not run.recipe_known:
+            raise UserError(f"{run.name} does not say which corpora it was trained on")
         data = WindowsModule(run.recipe.data, run.recipe.training, labels=run.classifier.labels)
         check_corpora(data, saved, folder)
         stores = data.stores

@@ -182,7 +182,7 @@ def _with_sound(examined: Sequence[Examination]) -> bool:
 def _section(one: Examination, alone: bool, with_sound: bool) -> dict[str, Any]:
     """Return the content of the section about one run."""
     images = run_images(one, alone)
-    different, settings = settings_tables(one.run.recipe)
+    different, settings = settings_tables(one.run.recipe) if one.run.recipe_known else ([], [])
     predictions = one.evaluation.predictions if one.evaluation else []
     return {
         "examined": one,

@@ -52,6 +52,8 @@ def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
 
 def commands(run: TrainedRun, stores: Sequence[Store], split: str, checkpoint: str) -> list[str]:
     """Return the commands that lead to the same corpora, run and numbers, or comments that begin with #."""
+    if not run.recipe_known:
+        return []
     out = [f"--out={run.name}"] if (Path(run.name) / CONFIG).is_file() else []
     return [
         *map(_prepare_command, stores),
