@@ -1,7 +1,7 @@
 """The model card: README.md of a model folder, in Markdown with metadata that the Hugging Face hub reads."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audiostride.config import recipe as recipes
@@ -13,7 +13,7 @@ from audiostride.errors import UserError
 from audiostride.tables import render
 
 # The sections of a card in their order.
-SECTIONS = ("Labels", "Accuracy", "Data", "Strides", "Use", "Training")
+SECTIONS = ("Labels", "Accuracy", "Data", "Strides and cut-offs", "Use", "Training")
 _SHOWN_LABELS = 30
 
 
@@ -40,7 +40,7 @@ def model_card(
     }
     texts = {
         "Labels": _labels(config),
-        "Strides": _strides(config),
+        "Strides and cut-offs": _strides(config),
         "Use": _use(config, title),
         "Training": _training(config, title),
         **(sections or {}),
@@ -53,6 +53,13 @@ def plain(text: str) -> str:
     """Return text that Markdown shows as it is, in one line."""
     escaped = "".join(f"\\{letter}" if letter in "\\`*_[]<>#|~" else letter for letter in text)
     return " ".join(escaped.split())
+
+
+def commands_text(step: int | None, commands: Sequence[str]) -> str:
+    """Return the section about the training: the commands that lead to the weights of a step."""
+    begin = "The model comes from" if step is None else f"These are the weights of step {step} of"
+    lines = "\n".join(commands)
+    return f"{begin}\n\n```sh\n{lines}\n```"
 
 
 def _layer_tags(config: ModelConfig) -> list[str]:
@@ -118,4 +125,4 @@ def _training(config: ModelConfig, title: str) -> str:
     except (KeyError, UserError):
         return ""
     command = command_line("train", "speech_commands", *options(recipe, Recipe()), f"--out={title}")
-    return f"These are the weights of step {config.training.get('step')} of\n\n```sh\n{command}\n```"
+    return commands_text(config.training.get("step"), [command])

@@ -45,7 +45,7 @@ _LFS_POINTER = b"version https://git-lfs"
 
 def save_model(classifier: Classifier, folder: Path, card: str | None = None) -> None:
     """Write a classifier to a model folder, see `Classifier.save`."""
-    _check_target(folder)
+    check_target(folder)
     config, weights = describe(classifier)
     text = card or known_card(classifier, config) or model_card(config, folder.resolve().name)
     contents = (weights, config.text().encode(), text.encode(errors="replace"))
@@ -145,7 +145,7 @@ def _problem(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str | N
     return None
 
 
-def _check_target(folder: Path) -> None:
+def check_target(folder: Path) -> None:
     """Raise an error unless a folder is new, empty or a model folder; hidden files, such as git's, may stay.
 
     Raises:
