@@ -240,10 +240,12 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def export(arguments: Sequence[str]) -> None:
-    """Write a trained model to a file that runs without audiostride (ONNX or torch), or to a web page."""
+    """Write a trained model as ONNX, as a program of torch, as a web page, or as a folder to share."""
     args = parse(parsers.export_parser(export.__doc__), arguments)
     if (args.file is None) == (args.page is None):
-        raise UsageError("give either a FILE to write, or --page FOLDER")
+        raise UsageError("give either a FILE or FOLDER to write, or --page FOLDER")
+    if args.license is not None and (args.page or args.file.endswith((".onnx", ".pt2"))):
+        raise UsageError("--license is for a model card: give a folder instead of a file")
     check_runs([args.run])
     if args.page is not None:
         _export_page(args)
@@ -252,7 +254,8 @@ def export(arguments: Sequence[str]) -> None:
         raise UsageError("--runtime needs --page FOLDER: give both")
     file = Path(args.file)
     if file.suffix not in (".onnx", ".pt2"):
-        raise UsageError(f"{file} must end in .onnx or .pt2, which chooses the format")
+        _export_folder(args)
+        return
     if file.is_dir():
         raise UserError(f"{file} is a folder: give the name of a file")
     if args.seconds is not None and not fits(args.seconds, WindowSeconds):
@@ -286,6 +289,22 @@ def _export_page(args: Namespace) -> None:
 
     rows = export_page(args.run, Path(args.page), _path(args.runtime), args.checkpoint)
     print(render(rows, args.format, args.wide))
+
+
+def _export_folder(args: Namespace) -> None:
+    """Write a model folder, for `export`."""
+    folder = Path(args.file)
+    if folder.suffix and not folder.is_dir() and not args.file.endswith("/"):
+        raise UsageError(f"{folder} must end in .onnx or .pt2, or in / for a model folder")
+    if args.seconds is not None or (args.precision, args.samples) != ("float32", "float32"):
+        raise UsageError("--seconds, --precision and --samples are for .onnx and .pt2: leave them out")
+
+    from audiostride.export.model_card import export_folder
+
+    rows = export_folder(args.run, folder, checkpoint=args.checkpoint, license=args.license)
+    if rows:
+        print(render(rows, args.format, args.wide))
+    logger.info(f"{folder}: done; next: audiostride predict {folder} FILES, or push it to a hub from Python")
 
 
 def _path(name: str | None) -> Path | None:

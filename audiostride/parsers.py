@@ -213,7 +213,8 @@ def export_parser(description: str | None) -> ArgumentParser:
         "file",
         type=str,
         nargs="?",
-        help="File to write: .onnx for ONNX, .pt2 for torch.export.load.",
+        help="What to write: FILE.onnx for ONNX, FILE.pt2 for torch.export.load, or a folder for weights, "
+        "settings and a model card, which audiostride and hubs read.",
     )
     parser.add_argument(
         "--page",
@@ -246,6 +247,7 @@ def export_parser(description: str | None) -> ArgumentParser:
         default="float32",
         help="Type of the waveforms: float32 in [-1, 1], or int16.",
     )
+    parser.add_argument("--license", type=str, help="License to name in a model card, such as cc-by-4.0.")
     _add_checkpoint(parser)
     _add_format(parser)
     return parser

@@ -205,6 +205,8 @@ def _note_of_another_corpus(selection: Selection, saved: Mapping[str, Any], run:
     ]
     if not others:
         return None
+    if "corpora" not in state:
+        return f"it is not known whether {run} was trained on recordings of {' and '.join(others)}"
     note = f"{run} was not trained on {' and '.join(others)}"
     if "trained" not in state:
         return f"{note}, but perhaps on some of its recordings: the model does not list them"

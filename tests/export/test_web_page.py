@@ -160,8 +160,8 @@ def test_command_writes_a_page(trained: Path, tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "give either a FILE to write, or --page FOLDER"),
-        (["a.onnx", "--page", "b"], "give either a FILE to write, or --page FOLDER"),
+        ([], "give either a FILE or FOLDER to write, or --page FOLDER"),
+        (["a.onnx", "--page", "b"], "give either a FILE or FOLDER to write, or --page FOLDER"),
         (["a.onnx", "--runtime", "b"], "--runtime needs --page FOLDER: give both"),
         (["--page", "b", "--precision", "int8"], "leave out --seconds, --precision and --samples"),
         (["--page", "b", "--seconds", "2"], "leave out --seconds, --precision and --samples"),
