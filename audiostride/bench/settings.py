@@ -132,6 +132,24 @@ class PrepareBench:
 
 
 @dataclass
+class PredictBench:
+    """Hours of sound labelled per minute, against a plain loop over files, and memory of a long recording."""
+
+    run: list[str] = field(metadata={"positional": "Runs, checkpoint files or model folders."})
+    files: PositiveCount = 1000
+    """Number of files of noise."""
+    seconds: Annotated[float, AtLeast(0.1)] = 1.0
+    """Length of each file in seconds."""
+    rounds: PositiveCount = 3
+    """Number of measurements of each method, taken in turns; the median counts."""
+    minutes: list[Annotated[float, AtLeast(0.1)]] = field(default_factory=lambda: [1.0, 180.0])
+    """Lengths of the single recordings in minutes."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--")
+
+
+@dataclass
 class BaselineBench:
     """Test accuracy of logistic regression on mean and deviation of each mel channel, and of guessing."""
 

@@ -1,6 +1,7 @@
 """A small classifier with two tasks, and sounds that it has not seen."""
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,18 @@ def save_run(classifier: Classifier, folder: Path) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     torch.save(saved, folder / "checkpoints" / "best.ckpt")
     return folder
+
+
+def predict_command(*arguments: str) -> list[str]:
+    """Return a command that predicts in its own process and is interrupted by Ctrl-C.
+
+    A shell lets the processes that it starts in the background ignore Ctrl-C, and theirs inherit that.
+    """
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from audiostride.cli import main; sys.exit(main())"
+    )
+    return [sys.executable, "-c", code, "predict", *arguments]
 
 
 def give_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

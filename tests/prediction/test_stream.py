@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.predictions import give_stdin, noise, small_classifier
+from helpers.predictions import give_stdin, noise, predict_command, small_classifier
 from numpy.typing import NDArray
 
 from audiostride import Classifier
@@ -130,7 +130,7 @@ def test_label_track_of_standard_input_has_one_task(
 
 
 def start(run: str, *options: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "audiostride", "predict", run, "--stdin", "--format", "jsonl", *options]
+    command = predict_command(run, "--stdin", "--format", "jsonl", *options)
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
