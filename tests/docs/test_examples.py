@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -99,6 +100,19 @@ def test_reader_of_a_new_corpus_prepares(tmp_path: Path) -> None:
         soundfile.write(tmp_path / "source" / name, rng.standard_normal(8000) / 8, 16000)
     store = prepare(scope["DATASET"].read(tmp_path / "source"), tmp_path / "prepared")
     assert store.tasks == {"forest": ["owl", "wind"]}
+
+
+def test_model_is_exported_read_and_saved_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "runs/my_sounds")
+    for name, words in commands():
+        if name == "models.md" and words[1] in ("export", "strides", "summary"):
+            assert main(words[1:]) == 0
+    exec(blocks(DOCS / "models.md", "python")[0], {})
+    assert capsys.readouterr().out.endswith("{'speech_commands': ['no', 'stop', 'yes']} 16000 1.0\n")
+    assert Path("models/mine/config.json").is_file()
 
 
 def test_every_option_in_the_pages_exists() -> None:
