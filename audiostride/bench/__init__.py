@@ -11,6 +11,7 @@ from audiostride.allocator import keep_freed_memory
 from audiostride.bench.settings import (
     BaselineBench,
     DriftBench,
+    ExportBench,
     LayerBench,
     LayersBench,
     LevelBench,
@@ -40,6 +41,7 @@ BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "data": (WindowsBench, _later("data", "bench_windows")),
     "predict": (PredictBench, _later("predict", "bench_predict")),
     "prepare": (PrepareBench, _later("prepare", "bench_prepare")),
+    "export": (ExportBench, _later("export", "bench_export")),
     "level": (LevelBench, _later("level", "bench_level")),
     "baseline": (BaselineBench, _later("baseline", "bench_baseline")),
 }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from audiostride.config.ranges import AtLeast, Between, check_ranges
-from audiostride.config.settings import NonNegative, PositiveCount, Stride
+from audiostride.config.settings import NonNegative, PositiveCount, Stride, WindowSeconds
 
 Level = Annotated[float, Between(-100, 60)]
 
@@ -154,6 +154,20 @@ class BaselineBench:
     """Test accuracy of logistic regression on mean and deviation of each mel channel, and of guessing."""
 
     corpus: list[str] = field(metadata={"positional": "Folders of prepared corpora."})
+
+
+@dataclass
+class ExportBench:
+    """Exported models beside PyTorch, on one core: speed, size, and accuracy on the test recordings."""
+
+    runs: list[str] = field(metadata={"positional": "Folders of runs, checkpoint files or model folders."})
+    seconds: WindowSeconds = 1.0
+    """Length of the waveforms in seconds."""
+    rounds: PositiveCount = 50
+    """Number of measurements of each form, taken in turns; the median counts."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--")
 
 
 @dataclass

@@ -12,8 +12,9 @@ from audiostride.errors import UserError
 from audiostride.export.plain import SHORTEST_S
 from audiostride.models.classifier import Classifier
 
-# Largest difference of logits in float32, and of probabilities in half precision, that counts as rounding.
-LARGEST_OF_LOGITS = 1e-4
+# Differences that count as rounding: of logits in float32, also as a fraction of the largest logit, and of
+# probabilities in half precision.
+LARGEST_OF_LOGITS, LARGEST_FRACTION = 1e-4, 1e-5
 LARGEST_OF_PROBABILITIES = 0.02
 
 # From waveforms (batch, samples) to the logits of each task, in the order of the tasks.
@@ -26,11 +27,13 @@ class Difference:
 
     Attributes:
         logits: largest difference of a logit.
+        largest_logit: largest absolute value of a logit.
         probabilities: largest difference of a probability.
         same_label: fraction of the waveforms for which both choose the same label.
     """
 
     logits: float
+    largest_logit: float
     probabilities: float
     same_label: float
 
@@ -128,6 +131,7 @@ def compare(classifier: Classifier, exported: Runner, waveforms: Iterable[Tensor
 def _difference(ours: Tensor, theirs: Tensor) -> Difference:
     return Difference(
         (ours - theirs).abs().max().item(),
+        ours.abs().max().item(),
         (ours.softmax(1) - theirs.softmax(1)).abs().max().item(),
         (ours.argmax(1) == theirs.argmax(1)).float().mean().item(),
     )
@@ -148,7 +152,8 @@ def check(file: Path, differences: dict[str, Difference], precision: str) -> Non
         UserError: naming the task.
     """
     for task, difference in differences.items():
-        kind, value, limit = "logits", difference.logits, LARGEST_OF_LOGITS
+        kind, value = "logits", difference.logits
+        limit = max(LARGEST_OF_LOGITS, LARGEST_FRACTION * difference.largest_logit)
         if precision == "float16":
             kind, value, limit = "probabilities", difference.probabilities, LARGEST_OF_PROBABILITIES
         if precision != "int8" and not value <= limit:  # NaN is not

@@ -126,7 +126,7 @@ class Resampling(nn.Module):
         n_exact = torch.scalar_tensor(n, dtype=torch.float64)
         stride = self._usable_stride(n_exact)
         length_exact = self._output_length(n_exact, stride)
-        length = self._symbol(length_exact, n)
+        length = as_symbol(length_exact, 2, n)
         bins = torch.arange(length // 2 + 1)
         # The Nyquist bin of an even axis that is kept whole stands for itself alone, as DC does.
         once = (bins == 0) | (2 * bins == n_exact.long())
@@ -134,17 +134,9 @@ class Resampling(nn.Module):
         if self.window.smoothness > 0:
             begin, width = self._edges(n_exact, stride, length_exact)
             weights = weights * ((begin + width - bins) / width).clamp(0, 1).float()
-        points = self._symbol(n_exact, n) if self.keeps_length else length
+        points = as_symbol(n_exact, 2, n) if self.keeps_length else length
         matrix = (fourier_table(points, bins) * weights.repeat(2)) @ fourier_table(n, bins).mT
         return per_tap_matrix(matrix / n_exact.float(), self.taps)
-
-    @staticmethod
-    def _symbol(length: Tensor, n: int) -> int:
-        """Return a length as a number. In an export it is a new symbol, about which there are no guards."""
-        symbol: int = length.long().item()  # type: ignore[assignment]
-        torch._check(symbol >= 2)
-        torch._check(symbol <= n)
-        return symbol
 
     # What follows are the methods of `Window`, for a length that is a tensor in float64.
 
@@ -174,6 +166,22 @@ class Resampling(nn.Module):
                 width = torch.minimum(width, cutoff + 0.5)
             return cutoff + 0.5 - width, width
         return cutoff, width * n / stride if self.window.ramp == "relative" else width
+
+
+def as_symbol(length: Tensor, at_least: int, at_most: int) -> int:
+    """Return a length as a number. In an export it is a new symbol, so that nothing is assumed about it.
+
+    torch.export refuses a model if any of its branches depends on a length that is made of other symbols.
+
+    Args:
+        length: scalar tensor that holds a whole number.
+        at_least: lower limit.
+        at_most: upper limit.
+    """
+    symbol: int = length.long().item()  # type: ignore[assignment]
+    torch._check(symbol >= at_least)
+    torch._check(symbol <= at_most)
+    return symbol
 
 
 def fourier_table(points: int, bins: Tensor) -> Tensor:
@@ -307,6 +315,7 @@ class PlainClassifier(nn.Module):
         super().__init__()
         plain = copy.deepcopy(classifier).eval().requires_grad_(False)
         frontend, frames = plain.frontend, None if samples is None else samples // plain.frontend.hop
+        self.any_length = samples is None
         self.names = [*output_names(list(classifier.labels)), *also]
         self.shown = ShownSpectrograms(classifier, also, frames)
         usual = round(classifier.window_s * classifier.sample_rate) // frontend.hop
@@ -321,6 +330,10 @@ class PlainClassifier(nn.Module):
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
         spectrogram = self.classifier.spectrogram(waveform)
+        if self.any_length:
+            frames = spectrogram.shape[1]
+            length = torch.scalar_tensor(frames, dtype=torch.int64)
+            spectrogram = spectrogram.narrow(1, 0, as_symbol(length, 10, frames))
         logits = [values.float() for values in self.classifier.classify(spectrogram).values()]
         return dict(zip(self.names, [*logits, *self.shown(spectrogram.float())], strict=True))
 

@@ -1,6 +1,6 @@
 """Recordings of the corpora that a run was trained on, if they are at hand, to check exports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,13 @@ def calibration_batches(data: WindowsModule, samples: int | None, count: int = 2
 def evenly(total: int, count: int) -> NDArray[np.int64]:
     """Return up to `count` indices below `total`, evenly spread."""
     return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+
+
+def windows_of_tests(data: WindowsModule, samples: int) -> Iterator[Tensor]:
+    """Yield batches (batch, samples) of all windows of the test recordings, float32 in [−1, 1]."""
+    windows = EvaluationWindows(data.select("test"), 64, samples)
+    for number in range(len(windows)):
+        yield windows[number]["waveform"].float() / 32768
 
 
 def accuracies(

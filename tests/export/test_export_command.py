@@ -84,7 +84,6 @@ def test_int8_without_training_recordings_reports_a_clear_error(
     ("arguments", "message"),
     [
         (["model.txt"], "model.txt must end in .onnx or .pt2"),
-        (["folder"], "folder must end in .onnx or .pt2"),
         (["model.pt2", "--precision", "int8"], "int8 needs ONNX Runtime: give a file that ends in .onnx"),
         (["model.onnx", "--seconds", "0.05"], "--seconds must be a number from 0.1 to 3600, but is 0.05"),
         (["model.onnx", "--precision", "int4"], "int4"),

@@ -34,7 +34,7 @@ def _quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def export(classifier: Classifier, file: Path, **options: object) -> dict[str, Difference]:
         file.write_bytes(b"model")
-        return dict.fromkeys(classifier.labels, Difference(1e-6, 1e-7, 1.0))
+        return dict.fromkeys(classifier.labels, Difference(1e-6, 1.0, 1e-7, 1.0))
 
     monkeypatch.setattr(page, "export_onnx", export)
 
