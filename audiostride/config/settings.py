@@ -104,6 +104,10 @@ class DataSettings:
     """Fraction of the training recordings held out for validation, if the corpus has no validation split.
     Groups stay whole and each label that has several gets one, so it can be more in a small corpus. With 0
     all train, and the last checkpoint counts as best."""
+    per_label: PositiveCount | None = None
+    """Maximum number of training recordings of each label, chosen by training.seed: what would few recordings
+    have given? Fewer recordings with the same seed are among the more. Validation and test keep all of
+    theirs. By default all recordings train."""
     window_s: WindowSeconds = 1.0
     """Length of a window in seconds."""
     workers: Workers = 0

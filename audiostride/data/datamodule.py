@@ -61,7 +61,10 @@ class WindowsModule(LightningDataModule):
     def select(self, split: str) -> Selection:
         """Return the recordings of a split: "train", "valid" or "test"."""
         if split not in self.selections:
-            self.selections[split] = select(self.stores, split, self.labels, self.data.holdout, self.strict)
+            chosen = select(self.stores, split, self.labels, self.data.holdout, self.strict)
+            if split == "train" and self.data.per_label is not None:
+                chosen = chosen.limited(self.data.per_label, self.training.seed)
+            self.selections[split] = chosen
         return self.selections[split]
 
     def split(self, task: str, part: str) -> str:

@@ -90,6 +90,23 @@ class Selection:
         """(recordings,), length of each recording in samples."""
         return self.sounds.lengths
 
+    def limited(self, per_label: int, seed: int) -> "Selection":
+        """Return the selection with at most `per_label` recordings of each label of each task.
+
+        They are chosen by the hash of the seed and the recording, so fewer are among more, whatever the other
+        labels and tasks. A recording that is chosen for one task only has no label for the others.
+        """
+        order = np.argsort(hashes(f"{seed} {key}" for key in self.keys.tolist()), kind="stable")
+        labels = {}
+        for task, indices in self.labels.items():
+            labels[task] = np.full_like(indices, -1)
+            for label in range(indices.max(initial=-1) + 1):
+                chosen = order[indices[order] == label][:per_label]
+                labels[task][chosen] = label
+        kept = np.any([indices >= 0 for indices in labels.values()], axis=0)
+        remaining = {task: indices[kept] for task, indices in labels.items()}
+        return Selection(self.stores, self.store_of[kept], self.recordings[kept], remaining)
+
     def labelled(self, task: str) -> int:
         """Return how many recordings have a label for the task."""
         return int((self.labels[task] >= 0).sum())

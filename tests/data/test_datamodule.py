@@ -149,3 +149,18 @@ def test_pickled_windows_do_not_grow_with_the_corpus(store: Store, sounds: Store
     sent = pickle.dumps(windows)
     assert len(sent) < 20_000 < store.waveforms.nbytes
     assert pickle.loads(sent)[3]["waveform"].equal(windows[3]["waveform"])
+
+
+def test_per_label_limits_training_alone(store: Store) -> None:
+    whole, limited = module(store), module(store, per_label=2)
+    assert limited.select("train").labelled("speech_commands") == 3 * 2
+    for split in ("valid", "test"):
+        assert len(limited.select(split).recordings) == len(whole.select(split).recordings)
+    assert len(limited.state_dict()["trained"]) == 3 * 2
+
+
+def test_per_label_limits_what_is_left_after_holding_out(unvalidated: Store) -> None:
+    train, valid = (module(unvalidated, per_label=2).select(split) for split in ("train", "valid"))
+    assert np.bincount(train.labels["shape"][train.labels["shape"] >= 0]).tolist() == [2, 2]
+    assert not set(train.recordings) & set(valid.recordings)
+    assert len(valid.recordings) == len(module(unvalidated).select("valid").recordings)

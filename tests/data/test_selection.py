@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.counting_store import counting_store
-from helpers.two_tasks import every
+from helpers.two_tasks import LABELS, every
 
 from audiostride.data.selection import select
 from audiostride.data.store import Store
@@ -62,3 +62,33 @@ def test_unknown_labels_and_tasks_report_a_clear_error(store: Store) -> None:
 def test_split_without_recordings_is_empty(tmp_path: Path) -> None:
     chosen = select(counting_store(tmp_path, [100, 100]), "test", {"task": ["a", "b"]})
     assert chosen.labelled("task") == len(chosen.recordings) == 0
+
+
+def test_per_label_keeps_as_many_recordings_of_each_label(sounds: Store) -> None:
+    whole = every([sounds])
+    limited = whole.limited(3, seed=0)
+    for task, names in LABELS.items():
+        assert np.bincount(limited.labels[task][limited.labels[task] >= 0]).tolist() == [3] * len(names)
+    position = {recording: row for row, recording in enumerate(whole.recordings)}
+    for row, recording in enumerate(limited.recordings):
+        assert any(limited.labels[task][row] >= 0 for task in LABELS)
+        for task in LABELS:
+            assert limited.labels[task][row] in (-1, whole.labels[task][position[recording]])
+
+
+def test_few_recordings_per_label_are_among_more_and_depend_on_the_seed(sounds: Store) -> None:
+    whole = every([sounds])
+    few, more = (set(whole.limited(count, seed=0).recordings) for count in (2, 5))
+    assert few < more
+    assert {frozenset(whole.limited(2, seed).recordings) for seed in range(5)} != {frozenset(few)}
+    everything = whole.limited(1000, seed=0)
+    assert np.array_equal(everything.recordings, whole.recordings)
+    assert all(np.array_equal(everything.labels[task], whole.labels[task]) for task in LABELS)
+
+
+def test_choice_per_label_depends_on_no_other_label(sounds: Store) -> None:
+    names = LABELS["level"]
+    together = select(sounds, "train", {"level": names}).limited(2, seed=0)
+    for index, name in enumerate(names):
+        alone = select(sounds, "train", {"level": [name]}).limited(2, seed=0)
+        assert alone.recordings.tolist() == together.recordings[together.labels["level"] == index].tolist()
