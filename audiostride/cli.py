@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
 
 from jsonargparse import Namespace
 
@@ -66,7 +69,7 @@ def check(arguments: Sequence[str]) -> None:
 def train(arguments: Sequence[str]) -> None:
     """Train a recipe; any of its settings can be given as an option."""
     parser = parsers.train_parser(train.__doc__)
-    file, recipe, args = recipes.load_with_options(parser, arguments)
+    _, recipe, args = recipes.load_with_options(parser, arguments, _read_network)
     if args.resume and args.auto_resume:
         raise UsageError("--resume and --auto_resume exclude each other: give one of them")
 
@@ -79,7 +82,7 @@ def train(arguments: Sequence[str]) -> None:
 
     from audiostride.training.fit import train as train_recipe
 
-    out = _path(args.out) or Path(f"runs/{file.stem}")
+    out = _run_folder(args)
     steps = train_recipe(recipe, out, "auto" if args.auto_resume else args.resume)
     planned = recipe.training.steps
     state = "done" if steps >= planned else f"stopped at step {steps} of {planned}"
@@ -207,7 +210,7 @@ def summary(arguments: Sequence[str]) -> None:
         print(render(summarise_run(args.run), args.format, args.wide, LEAST_COLUMNS))
     else:
         parser = parsers.recipe_summary_parser(summary.__doc__)
-        _, recipe, args = recipes.load_with_options(parser, arguments)
+        _, recipe, args = recipes.load_with_options(parser, arguments, _read_network)
 
         from audiostride.analysis.summary import LEAST_COLUMNS, summarise_recipe
 
@@ -289,6 +292,16 @@ def _export_page(args: Namespace) -> None:
 
     rows = export_page(args.run, Path(args.page), _path(args.runtime), args.checkpoint)
     print(render(rows, args.format, args.wide))
+
+def _run_folder(args: Namespace) -> Path:
+    return _path(args.out) or Path(f"runs/{recipes.find(args.recipe).stem}")
+
+
+def _read_network(source: str, args: Namespace) -> dict[str, Any]:
+    from audiostride.training.initial_weights import network_settings
+
+    resumed = args.get("resume") or args.get("auto_resume")
+    return network_settings(source, _run_folder(args) if resumed else None)
 
 
 def _export_folder(args: Namespace) -> None:

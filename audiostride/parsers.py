@@ -46,6 +46,11 @@ def train_parser(description: str | None) -> ArgumentParser:
     parser = recipe_parser("train", description, "%(prog)s RECIPE [--any.setting value] [--resume]")
     parser.add_argument("recipe", type=str, help="A YAML file, or the name of a recipe of audiostride.")
     parser.add_argument("--out", type=str, help="Folder of the run. (default: runs/RECIPE)")
+    parser.add_argument(
+        "--init_from",
+        type=str,
+        help="Begin with the weights of a trained model: a run folder, a checkpoint file or a model folder.",
+    )
     parser.add_argument("--resume", action="store_true", help="Continue from the run's last checkpoint.")
     parser.add_argument(
         "--auto_resume",

@@ -261,7 +261,13 @@ def command_line(*words: str) -> str:
 def options(recipe: Recipe, below: Recipe) -> list[str]:
     """Return the options that turn the recipe `below` into `recipe`."""
     new, old = flatten(asdict(recipe) | {"trainer": None}), flatten(asdict(below) | {"trainer": None})
-    changed = [f"--{name}={_text(value)}" for name, value in new.items() if value != old[name]]
+    # What is not given of the network of a run that begins with a trained model is that model's.
+    network = "model." if recipe.training.init_from else "no prefix"
+    changed = [
+        f"--{name}={_text(value)}"
+        for name, value in new.items()
+        if value != old[name] or name.startswith(network)
+    ]
     # The Trainer's arguments have no types: one option with all of them keeps text and numbers apart.
     trainer = [f"--trainer={_text(recipe.trainer)}"] if recipe.trainer != below.trainer else []
     return changed + trainer

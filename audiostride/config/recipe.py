@@ -4,7 +4,7 @@ A recipe's name becomes a `Recipe` in three steps: `find` its file, `read` the f
 settings, `build` the dataclass. `load` does all three.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,18 @@ def load(name: str) -> Recipe:
     return build(read(file), file)
 
 
-def load_with_options(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Path, Recipe, Namespace]:
+def load_with_options(
+    parser: ArgumentParser,
+    arguments: Sequence[str],
+    read_network: Callable[[str, Namespace], dict[str, Any]] | None = None,
+) -> tuple[Path, Recipe, Namespace]:
     """Read the recipe that a command names as its argument `recipe`, and put the command's options on top.
+
+    Args:
+        parser: the command's parser, which knows all settings of a recipe.
+        arguments: the arguments of the command.
+        read_network: see `with_network`; its second argument is the parsed arguments. Without it, the network
+            is that of the recipe and the options alone.
 
     Returns:
         The recipe's file, the recipe with the options, and the parsed arguments of the command.
@@ -43,9 +53,57 @@ def load_with_options(parser: ArgumentParser, arguments: Sequence[str]) -> tuple
     args = parse(parser, arguments)
     file = find(args.recipe)
     settings = read(file)
-    build(settings, file)  # a mistake in the file is no mistake in the arguments
-    recipe = build_with_options(parser, arguments, {"recipe": str(file), **settings})
+    if source := args.get("init_from"):
+        settings = merge(settings, {"training": {"init_from": source}})
+    given = parser.parse_args(list(arguments), defaults=False).as_dict()
+    below = (
+        with_network(settings, given, lambda source: read_network(source, args)) if read_network else settings
+    )
+    if below is settings:
+        build(settings, file)  # a mistake in the file is no mistake in the arguments
+    recipe = build_with_options(parser, arguments, {"recipe": str(file), **below})
     return file, recipe, args
+
+
+def with_network(
+    settings: dict[str, Any], given: Mapping[str, Any], read_network: Callable[[str], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return settings with the network of `training.init_from`, if there is one, below them.
+
+    Args:
+        settings: groups of settings.
+        given: the settings that go on top of them later, in groups.
+        read_network: returns the settings of `model` of a trained model, from its folder or file.
+
+    Raises:
+        UserError: if the settings ask for another shape than that of the network.
+    """
+    merged = merge(settings, dict(given))
+    source = (merged.get("training") or {}).get("init_from")
+    if not source:
+        return settings
+    network = read_network(source)
+    channels = (merged.get("model") or {}).get("channels")
+    if isinstance(channels, list | tuple):
+        check_channels(channels, network["channels"], source)
+    return merge({"model": network}, settings)
+
+
+def check_channels(channels: Sequence[int], trained: Sequence[int], source: str) -> None:
+    """Raise `UserError` if the weights of a trained network have other shapes than those of a network.
+
+    Only the numbers of channels decide on these shapes.
+
+    Args:
+        channels: number of channels of each block of the network.
+        trained: those of the trained network.
+        source: where that was read.
+    """
+    if list(channels) != list(trained):
+        raise UserError(
+            f"model.channels is {list(channels)}, but {source} has {list(trained)}: leave model.channels out "
+            "(the recipe fine_tune does), or give that of the model to train further"
+        )
 
 
 def build_with_options(parser: ArgumentParser, arguments: Sequence[str], settings: dict[str, Any]) -> Recipe:

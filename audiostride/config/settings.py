@@ -200,8 +200,17 @@ class TrainingSettings:
     learning_rate: NonNegative = 1e-4
     """Adam's learning rate for the weights."""
     stride_learning_rate: NonNegative | None = None
-    """Adam's learning rate for the strides; by default that of the weights. With a small one strides hardly
-    move."""
+    """Adam's learning rate for the strides; by default that of the trunk's weights. With a small one strides
+    hardly move."""
+    init_from: str | None = None
+    """Begin with the weights of a trained model: a run folder, a checkpoint file or a model folder. The
+    network is then the one of that model, except for settings of model that are given. Short: --init_from."""
+    freeze_trunk: bool = False
+    """Train the heads only: the trunk and the normalisation of spectrograms stay as they are, with their
+    strides, ramps and running statistics. Needs training.init_from."""
+    trunk_learning_rate: NonNegative | None = None
+    """Adam's learning rate for the trunk's weights, if it begins with those of a trained model; by default
+    training.learning_rate, which the heads have."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Keep the learning rates constant, or let them rise for 30 % of the steps and then fall to zero (Smith
     2018)."""
@@ -212,7 +221,7 @@ class TrainingSettings:
     smoothness_from: Smoothness | None = None
     """Smoothness at the start of training. It narrows to model.smoothness over the first half of the steps. A
     wide ramp gives the strides a clearer gradient, a narrow one makes feature maps smaller. Has no effect
-    unless it is larger than model.smoothness."""
+    unless it is larger than model.smoothness, nor if the trunk is frozen."""
     freeze_strides_after: Count | None = None
     """Number of steps after which strides no longer change. Feature maps then keep their sizes, once the ramp
     has its final width. By default strides always learn."""

@@ -28,9 +28,19 @@ def plan_runs(
         UserError: the study is wrong, with or without the options.
     """
     study = study_file.read(recipes.find(name, "study"), recipe)
-    check_options(study, parser.parse_args(list(arguments), defaults=False).as_dict())
+    given = parser.parse_args(list(arguments), defaults=False).as_dict()
+    check_options(study, given)
 
     def build(settings: Settings) -> Recipe:
         return recipes.build_with_options(parser, arguments, {"study": name, **settings})
 
-    return study, expand(study, out or Path(f"runs/{study.file.stem}"), build)
+    def complete(settings: Settings, folder: Path) -> Settings:
+        return recipes.with_network(settings, given, lambda source: _read_network(source, folder))
+
+    return study, expand(study, out or Path(f"runs/{study.file.stem}"), build, complete)
+
+
+def _read_network(source: str, folder: Path) -> Settings:
+    from audiostride.training.initial_weights import network_settings
+
+    return network_settings(source, folder)

@@ -91,13 +91,19 @@ class Run:
         return self.recipe.training.steps
 
 
-def expand(study: Study, out: Path, build: Callable[[Settings], Recipe]) -> list[Run]:
+def expand(
+    study: Study,
+    out: Path,
+    build: Callable[[Settings], Recipe],
+    complete: Callable[[Settings, Path], Settings] = lambda settings, folder: settings,
+) -> list[Run]:
     """Return every run of a study; the last axis changes first.
 
     Args:
         study: the study.
         out: folder of the runs' folders.
         build: a function that checks settings and returns a recipe, perhaps with further settings on top.
+        complete: a function that returns the settings of the run in a folder with others below them.
 
     Raises:
         UserError: if a value has the wrong type or is out of range, if two values contradict each other, or
@@ -111,7 +117,7 @@ def expand(study: Study, out: Path, build: Callable[[Settings], Recipe]) -> list
         values, name = dict(zip(study.grid, names, strict=True)), "-".join(names)
         of_values = (study.grid[axis][value] for axis, value in values.items())
         try:
-            recipe = build(reduce(recipes.merge, of_values, base))
+            recipe = build(complete(reduce(recipes.merge, of_values, base), out / name))
         except UserError as error:
             raise UserError(f"{study.file}: {error} (in run {name})") from error
         runs.append(Run(name, values, recipe, out / name))

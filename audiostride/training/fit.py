@@ -23,6 +23,7 @@ from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier, read_checkpoint
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import rank_of
+from audiostride.training.initial_weights import check_frozen, load_source, take_over
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.run_lock import lock_run
 from audiostride.training.tensorboard import quiet_event_thread
@@ -68,6 +69,7 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
     if resume is True and not last_checkpoint(run).is_file():
         what = f"{run} has no last checkpoint" if run.is_dir() else f"there is no run at {run}"
         raise UserError(f"{what} to resume from: leave --resume out to begin it")
+    source = None if resume and last_checkpoint(run).exists() else _source(recipe)
     with quiet_lightning(), quiet_event_thread():
         trainer = make_trainer(options, run)
         check_batch_size(recipe.training.batch_size, trainer.world_size)
@@ -76,17 +78,26 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
             checkpoint = _checkpoint_to_resume(recipe, data, run) if resume else None
             if not resume:
                 _check_no_checkpoint(run)
-            module = _module(recipe, data)
+            module = _module(recipe, data, None if resume else source)
             _set_up_folder(recipe, run, fresh=not resume)
             rank_zero_only(_log_summary)(run, data, module, options)
             _fit(trainer, module, data, checkpoint, run)
     return trainer.global_step
 
 
-def _module(recipe: Recipe, data: WindowsModule) -> ClassifierTraining:
-    """Return what a recipe trains, with its initial weights."""
+def _source(recipe: Recipe) -> Classifier | None:
+    """Return the trained classifier that a recipe begins with, if it names one."""
+    source = recipe.training.init_from
+    return load_source(source, recipe.model) if source else None
+
+
+def _module(recipe: Recipe, data: WindowsModule, source: Classifier | None) -> ClassifierTraining:
+    """Return what a recipe trains, with the initial weights of the seed, or those of a trained classifier."""
     seed_everything(recipe.training.seed, verbose=False)
     classifier = Classifier(data.labels, recipe.model, recipe.data.window_s)
+    if source is not None:
+        for sentence in take_over(classifier, source, str(recipe.training.init_from)):
+            rank_zero_only(logger.info)(sentence)
     if recipe.training.compile:
         # For feature maps of varying sizes, torch 2.11 generates CPU code that fails.
         classifier.trunk.compile(dynamic=False)
@@ -100,6 +111,8 @@ def check(recipe: Recipe, run: Path) -> int:
         The number of devices that `train` would use.
     """
     options, _ = _check_names(recipe, run)
+    if not last_checkpoint(run).exists():
+        _source(recipe)
     with quiet_lightning():
         return make_trainer(options, run).world_size
 
@@ -108,6 +121,7 @@ def _check_names(recipe: Recipe, run: Path) -> tuple[dict[str, Any], WindowsModu
     """Return the Trainer's options and the data of a recipe, or raise an error about an unknown name."""
     options = trainer_options(recipe, run)
     data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
+    check_frozen(recipe.training)
     check_tasks("training.task_weights", recipe.training.task_weights, labels_of_tasks(data.stores))
     return options, data
 

@@ -1,7 +1,7 @@
 """The LightningModule of a run: connects classifier, objective, stride schedule, optimiser and metrics."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,7 +13,7 @@ from audiostride.config.settings import AugmentationSettings, Recipe, TrainingSe
 from audiostride.data.augmentation import augment, mask
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.selection import Batch
-from audiostride.layers import parameter_groups
+from audiostride.layers import freeze_, parameter_groups
 from audiostride.models.classifier import Classifier
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank
 from audiostride.training.devices import device_count, sum_over_devices
@@ -52,6 +52,23 @@ class ClassifierTraining(LightningModule):
         self.outcomes: dict[str, Tensor] = {}
         self.logits: dict[str, Tensor] = {}
         self.last_logged: dict[str, Tensor] = {}
+
+    def setup(self, stage: str) -> None:
+        """Make the trunk constant if the settings say so, before distributed training looks for gradients."""
+        if stage == "fit" and self.settings.freeze_trunk:
+            self.classifier.trunk.requires_grad_(False)
+            freeze_(self.classifier.trunk)
+
+    def on_fit_start(self) -> None:
+        self.train()  # a loaded classifier is in evaluation mode, and Lightning leaves modes as they are
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the classifier; a frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        if self.settings.freeze_trunk:
+            self.classifier.normalise.eval()
+            self.classifier.trunk.eval()
+        return self
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self.stride_schedule.before_step(self.trainer.global_step)
@@ -109,7 +126,7 @@ class ClassifierTraining(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = Adam(
-            parameter_groups(self.classifier, stride_lr=self.settings.stride_learning_rate),
+            self._parameter_groups(),
             self.settings.learning_rate,
             # Fused is faster, but in mixed precision Lightning does not clip its gradients.
             fused=not (self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed")),
@@ -118,6 +135,17 @@ class ClassifierTraining(LightningModule):
             return optimizer
         schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.settings.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of parameters with rates of their own: those of heads, trunk and strides."""
+        trunk_rate, stride_rate = self.settings.trunk_learning_rate, self.settings.stride_learning_rate
+        heads = {"params": list(self.classifier.heads.parameters())}
+        if self.settings.freeze_trunk:
+            return [heads]
+        if trunk_rate is None:
+            return parameter_groups(self.classifier, stride_lr=stride_rate)
+        stride_rate = trunk_rate if stride_rate is None else stride_rate
+        return [heads, *parameter_groups(self.classifier.trunk, stride_lr=stride_rate, lr=trunk_rate)]
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation(self.trainer.val_dataloaders)

@@ -44,7 +44,9 @@ class StrideSchedule:
     def _narrow_ramps(self, step: int) -> None:
         initial, final = self.settings.smoothness_from, self.classifier.settings.smoothness
         trunk = self.classifier.trunk
-        if initial is None or trunk.downsampling != "diffstride" or not initial > final > 0:
+        if self.settings.freeze_trunk or trunk.downsampling != "diffstride":
+            return
+        if initial is None or not initial > final > 0:
             return
         excess = ramp_excess(step, self.settings.steps)
         self.ramp_is_final = excess == 0

@@ -1,0 +1,141 @@
+"""Begins a training with the weights of a trained model: what is taken over, and what is said about it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiostride.config.recipe import check_channels, read_config
+from audiostride.config.run_folder import last_checkpoint
+from audiostride.config.settings import ModelSettings, TrainingSettings
+from audiostride.errors import UserError
+from audiostride.models.classifier import Classifier, load
+
+
+def network_settings(source: str, run: Path | None = None) -> dict[str, Any]:
+    """Return the settings of `model` that a run has if its recipe does not give them.
+
+    Args:
+        source: a run folder, a checkpoint file or a model folder.
+        run: folder of the run, if it may be resumed. Its source need not exist any more once it has a
+            checkpoint.
+
+    Raises:
+        UserError: if the model cannot be read.
+    """
+    if run is not None and last_checkpoint(run).is_file():
+        return asdict(read_config(run).model)
+    return load(source).configuration()["settings"]
+
+
+def check_frozen(settings: TrainingSettings) -> None:
+    """Raise `UserError` if settings for a trained trunk are given for one without training."""
+    if settings.init_from:
+        return
+    for name in ("freeze_trunk", "trunk_learning_rate"):
+        if getattr(settings, name) not in (False, None):
+            raise UserError(
+                f"training.{name} is for a network that is trained further: give --init_from RUN, or leave "
+                f"training.{name} out"
+            )
+
+
+def load_source(source: str, settings: ModelSettings) -> Classifier:
+    """Return the classifier to begin with.
+
+    Args:
+        source: a run folder (its best checkpoint), a checkpoint file or a model folder.
+        settings: the network that gets its weights.
+
+    Raises:
+        UserError: if the model cannot be read, or its weights have other shapes than those of the network.
+    """
+    loaded = load(source)
+    check_channels(settings.channels, loaded.settings.channels, source)
+    return loaded
+
+
+@torch.no_grad()
+def take_over(classifier: Classifier, source: Classifier, name: str) -> list[str]:
+    """Copy the normalisation, the trunk and the heads that agree from a trained classifier.
+
+    A head agrees if both classifiers have its task with the same labels, in any order. Learned strides are
+    copied if both networks learn strides and begin with the same.
+
+    Args:
+        classifier: what is trained further, with the shapes of `source`.
+        source: the trained classifier.
+        name: what to call it in sentences.
+
+    Returns:
+        Sentences that say what was taken over, and what differs.
+    """
+    weights = {
+        key: value
+        for key, value in source.state_dict().items()
+        if key.startswith(("normalise.", "trunk.")) and not key.endswith(".pool.stride")
+    }
+    if _takes_strides(classifier, source):
+        strides = source.trunk.state_dict()
+        weights |= {f"trunk.{key}": value for key, value in strides.items() if key.endswith(".pool.stride")}
+    classifier.load_state_dict(weights, strict=False)
+    taken, new = [], []
+    for (task, labels), head in zip(classifier.labels.items(), classifier.heads, strict=True):
+        before = source.labels.get(task, [])
+        if sorted(before) != sorted(labels):
+            new.append(f"{task} ({len(labels)} labels)")
+            continue
+        rows = [before.index(label) for label in labels]
+        old = source.heads[list(source.labels).index(task)]
+        for parameter, trained in zip(head.parameters(), old.parameters(), strict=True):
+            parameter.copy_(trained[rows])
+        taken.append(task if before == labels else f"{task} (its labels in another order)")
+    return [_summary(classifier, name, taken, new), *_differences(classifier, source, name)]
+
+
+def _takes_strides(classifier: Classifier, source: Classifier) -> bool:
+    """Return whether learned strides are the start of those to learn."""
+    both = classifier.settings, source.settings
+    learned = all(settings.downsampling == "diffstride" for settings in both)
+    return learned and both[0].strides == both[1].strides and both[0].shared == both[1].shared
+
+
+def _summary(classifier: Classifier, name: str, taken: Sequence[str], new: Sequence[str]) -> str:
+    """Return for example "took the trunk (6 blocks) and the head of a from X; new head: b (10 labels)"."""
+    blocks = len(classifier.settings.channels)
+    parts = [f"the trunk ({blocks} block{'s' * (blocks > 1)})"]
+    if taken:
+        parts.append(f"the head{'s' * (len(taken) > 1)} of {_join(taken)}")
+    made = f"; new head{'s' * (len(new) > 1)}: {_join(new)}" if new else ""
+    return f"took {' and '.join(parts)} from {name}{made}"
+
+
+def _differences(classifier: Classifier, source: Classifier, name: str) -> Iterator[str]:
+    """Yield a sentence about settings that are not those of the source, if there are any."""
+    now, before = (_settings(one) for one in (classifier, source))
+    different = [
+        f"{key} is {_text(value)}, not {_text(before[key])}"
+        for key, value in now.items()
+        if value != before[key]
+    ]
+    if different:
+        learned = classifier.settings.downsampling == "diffstride"
+        anew = learned and not _takes_strides(classifier, source)
+        strides = "; strides begin at model.strides" if anew else ""
+        yield f"not as in {name}: {_join(different)}{strides}"
+
+
+def _settings(classifier: Classifier) -> dict[str, Any]:
+    """Return by their names the settings that matter to the weights."""
+    settings = classifier.configuration()["settings"]
+    return {f"model.{key}": value for key, value in settings.items()} | {"data.window_s": classifier.window_s}
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _text(value: Any) -> str:
+    return str([list(pair) for pair in value]) if isinstance(value, tuple) else str(value)
