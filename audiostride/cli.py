@@ -14,8 +14,6 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from jsonargparse import Namespace
-
 import audiostride
 from audiostride import parsers
 from audiostride.config import recipe as recipes
@@ -292,6 +290,7 @@ def _export_page(args: Namespace) -> None:
 
     rows = export_page(args.run, Path(args.page), _path(args.runtime), args.checkpoint)
     print(render(rows, args.format, args.wide))
+
 
 def _run_folder(args: Namespace) -> Path:
     return _path(args.out) or Path(f"runs/{recipes.find(args.recipe).stem}")

@@ -25,6 +25,7 @@ from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import rank_of
 from audiostride.training.initial_weights import check_frozen, load_source, take_over
 from audiostride.training.lightning_module import ClassifierTraining
+from audiostride.training.overfitting import overfitting
 from audiostride.training.run_lock import lock_run
 from audiostride.training.tensorboard import quiet_event_thread
 from audiostride.training.trainer import (
@@ -82,6 +83,8 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
             _set_up_folder(recipe, run, fresh=not resume)
             rank_zero_only(_log_summary)(run, data, module, options)
             _fit(trainer, module, data, checkpoint, run)
+            if sentence := overfitting(module, data.select("valid")):
+                rank_zero_only(logger.warning)(sentence)
     return trainer.global_step
 
 

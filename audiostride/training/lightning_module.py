@@ -37,6 +37,8 @@ class ClassifierTraining(LightningModule):
     Attributes:
         outcomes: from task to (recordings, 2), label and prediction of each recording, after an evaluation.
         logits: from task to (recordings, classes), mean logits of each recording, after a test.
+        trained_windows: from task to (2,), the numbers of right and of labelled windows of all devices in the
+            last interval of training between validations.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ClassifierTraining(LightningModule):
         self.stride_schedule = StrideSchedule(classifier, settings)
         self.outcomes: dict[str, Tensor] = {}
         self.logits: dict[str, Tensor] = {}
+        self.trained_windows: dict[str, Tensor] = {}
         self.last_logged: dict[str, Tensor] = {}
 
     def setup(self, stage: str) -> None:
@@ -69,6 +72,9 @@ class ClassifierTraining(LightningModule):
             self.classifier.normalise.eval()
             self.classifier.trunk.eval()
         return self
+
+    def on_train_epoch_start(self) -> None:
+        self.trained_windows = {}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self.stride_schedule.before_step(self.trainer.global_step)
@@ -104,6 +110,8 @@ class ClassifierTraining(LightningModule):
         """
         shares, losses = {}, {}
         for task, (total, count, correct, labelled) in zip(totals, figures, strict=True):
+            windows = torch.stack([correct, labelled])
+            self.trained_windows[task] = self.trained_windows.get(task, 0) + windows
             count = count.clamp(min=1)  # the mean over zero windows would be NaN
             shares[task], losses[task] = device_count() * totals[task] / count, total / count
             self._log_where(labelled > 0, f"train/loss/{task}", losses[task])

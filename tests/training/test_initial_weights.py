@@ -68,7 +68,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_first_step_begins_with_all_weights_of_the_source(
     source: Path, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    still = {"learning_rate": 0.0, "stride_learning_rate": 0.0, "steps": 1}
+    still: dict[str, Any] = {"learning_rate": 0.0, "stride_learning_rate": 0.0, "steps": 1}
     caplog.set_level(logging.INFO, "audiostride")
     train(further(store, source, **still), tmp_path / "run")
     now, before = load(tmp_path / "run"), load(source)
@@ -143,7 +143,11 @@ def test_frozen_trunk_trains_in_two_processes(source: Path, store: Store, tmp_pa
 
 
 def test_trunk_has_its_own_learning_rate(source: Path, store: Store, tmp_path: Path) -> None:
-    rates: dict[str, Any] = {"learning_rate": 0.25, "trunk_learning_rate": 0.125, "stride_learning_rate": None}
+    rates: dict[str, Any] = {
+        "learning_rate": 0.25,
+        "trunk_learning_rate": 0.125,
+        "stride_learning_rate": None,
+    }
     train(further(store, source, steps=1, **rates), tmp_path / "run")
     now, before = load(tmp_path / "run"), load(source)
     for name, expected in (("heads.0.bias", 0.25), ("trunk.blocks.1.time.conv.bias", 0.125)):
