@@ -1,8 +1,10 @@
 """The LightningModule of a run: connects classifier, objective, stride schedule, optimiser and metrics."""
 
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -10,20 +12,24 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
 from audiostride.config.settings import AugmentationSettings, Recipe, TrainingSettings
-from audiostride.data.augmentation import augment, mask
+from audiostride.data.augmentation import Augmentation, augment, mask
 from audiostride.data.datamodule import WindowsModule
-from audiostride.data.selection import Batch
 from audiostride.layers import freeze_, parameter_groups
 from audiostride.models.classifier import Classifier
+from audiostride.training.batches import as_batch
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank
 from audiostride.training.devices import device_count, sum_over_devices
-from audiostride.training.metrics import RecordingLogits, scores
+from audiostride.training.metrics import RecordingLogits, WindowLogits, scores
 from audiostride.training.objective import add_complexity, summed_cross_entropy, weighted_sum
 from audiostride.training.stride_schedule import StrideSchedule
 
 
 class ClassifierTraining(LightningModule):
-    """Trains a `Classifier` by Adam.
+    """Trains a `Classifier` by Adam, with Lightning's Trainer.
+
+    Batches are those of a `WindowsModule`, or come from any DataLoader whose items are pairs of waveforms
+    (windows, samples) and labels, see `audiostride.training.batches.as_batch`. The Trainer's `max_steps` is
+    the number of steps that learning rates and ramps are planned for.
 
     Logs loss and accuracy of each task. In training they are means over windows; in validation and test
     each recording counts once, by the mean logits of its windows, and macro F1 and the area under the ROC
@@ -32,13 +38,26 @@ class ClassifierTraining(LightningModule):
     Args:
         classifier: the classifier to train or to evaluate.
         settings: objective, optimiser and stride schedule.
-        augmentation: of the training windows, by default none.
+        augmentation: of the training windows, by default none. Windows of other DataLoaders are not shifted.
 
     Attributes:
         outcomes: from task to (recordings, 2), label and prediction of each recording, after an evaluation.
         logits: from task to (recordings, classes), mean logits of each recording, after a test.
         trained_windows: from task to (2,), the numbers of right and of labelled windows of all devices in the
             last interval of training between validations.
+
+    >>> from audiostride import ModelSettings
+    >>> from lightning.pytorch import Trainer
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> settings = ModelSettings(channels=(4, 8), strides=((2, 2), (2, 2)))
+    >>> classifier = Classifier({"word": ["yes", "no"]}, settings)
+    >>> sounds = TensorDataset(torch.randn(8, 16000) / 10, torch.tensor([0, 1] * 4))
+    >>> module = ClassifierTraining(classifier, TrainingSettings(learning_rate=1e-3))
+    >>> quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
+    >>> trainer = Trainer(max_steps=2, enable_model_summary=False, **quiet)
+    >>> trainer.fit(module, DataLoader(sounds, batch_size=4), DataLoader(sounds, batch_size=8))
+    >>> 0 <= trainer.callback_metrics["valid/accuracy/word"] <= 1
+    tensor(True)
     """
 
     def __init__(
@@ -55,6 +74,7 @@ class ClassifierTraining(LightningModule):
         self.logits: dict[str, Tensor] = {}
         self.trained_windows: dict[str, Tensor] = {}
         self.last_logged: dict[str, Tensor] = {}
+        self.collected: RecordingLogits | WindowLogits = WindowLogits()
 
     def setup(self, stage: str) -> None:
         """Make the trunk constant if the settings say so, before distributed training looks for gradients."""
@@ -63,6 +83,7 @@ class ClassifierTraining(LightningModule):
             freeze_(self.classifier.trunk)
 
     def on_fit_start(self) -> None:
+        self.stride_schedule.steps = self.planned_steps
         self.train()  # a loaded classifier is in evaluation mode, and Lightning leaves modes as they are
 
     def train(self, mode: bool = True) -> Self:
@@ -76,11 +97,12 @@ class ClassifierTraining(LightningModule):
     def on_train_epoch_start(self) -> None:
         self.trained_windows = {}
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.stride_schedule.before_step(self.trainer.global_step)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        draws = batch.get("draws", {})
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        batch = as_batch(batch, list(self.classifier.labels))
+        draws = batch.get("draws") or self._draw(batch["waveform"])
         waveform = augment(batch["waveform"], draws) if draws else batch["waveform"]
         spectrogram = mask(self.classifier.spectrogram(waveform), draws, self.augmentation)
         totals, figures = {}, []
@@ -97,6 +119,19 @@ class ClassifierTraining(LightningModule):
             loss, cost = add_complexity(loss, strides, self.settings.complexity)
             self.log("train/complexity", cost)
         return loss
+
+    def _draw(self, waveform: Tensor) -> dict[str, Tensor]:
+        """Return random numbers for the augmentation of windows that came without."""
+        if not self.augmentation.draws:
+            return {}
+        number = self.trainer.fit_loop.epoch_loop.total_batch_idx * self.trainer.world_size
+        rng = np.random.default_rng((self.settings.seed, 2, number + self.global_rank))
+        draws = self._augmentation.draw(rng, *waveform.shape)
+        return {name: values.to(waveform.device) for name, values in draws.items()}
+
+    @cached_property
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self.augmentation, self.classifier.sample_rate)
 
     def _global_loss(self, totals: dict[str, Tensor], figures: Tensor) -> Tensor:
         """Log loss and accuracy over all devices, and return this device's share of the loss.
@@ -141,8 +176,13 @@ class ClassifierTraining(LightningModule):
         )
         if self.settings.schedule == "constant":
             return optimizer
-        schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.settings.steps)
+        schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.planned_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def planned_steps(self) -> int:
+        """Number of steps of the training: the Trainer's `max_steps`, or else that of the settings."""
+        return self.trainer.max_steps if self.trainer.max_steps > 0 else self.settings.steps
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups of parameters with rates of their own: those of heads, trunk and strides."""
@@ -162,13 +202,17 @@ class ClassifierTraining(LightningModule):
         self._start_evaluation(self.trainer.test_dataloaders)
 
     def _start_evaluation(self, loader: Any) -> None:
-        self.recording_logits = RecordingLogits(len(loader.dataset.selection.recordings))
+        selection = getattr(getattr(loader, "dataset", None), "selection", None)
+        self.collected = (
+            RecordingLogits(len(selection.recordings)) if selection is not None else WindowLogits()
+        )
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.recording_logits.update(batch, self.classifier(batch["waveform"]))
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        batch = as_batch(batch, list(self.classifier.labels))
+        self.collected.update(batch, self.classifier(batch["waveform"]))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.recording_logits.update(batch, self.classifier(batch["waveform"]))
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         mean_accuracy = self._log_evaluation("valid")
@@ -180,8 +224,8 @@ class ClassifierTraining(LightningModule):
     def _log_evaluation(self, split: str) -> Tensor:
         """Log the scores of each task and their summary, keep the outcomes, and return the mean accuracy."""
         accuracies, losses = [], {}
-        for task in self.recording_logits.sums:
-            logits, labels = self.recording_logits.mean(task)
+        for task in self.collected.tasks:
+            logits, labels = self.collected.mean(task)
             if len(labels) == 0:
                 continue
             task_scores = scores(logits, labels)

@@ -8,6 +8,30 @@ from torchmetrics.functional.classification import binary_auroc, multiclass_f1_s
 from audiostride.data.selection import Batch
 
 
+class WindowLogits:
+    """Collects the logits of windows, each of which counts as a recording."""
+
+    def __init__(self) -> None:
+        self.logits: dict[str, list[Tensor]] = {}
+        self.labels: dict[str, list[Tensor]] = {}
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that have logits."""
+        return list(self.logits)
+
+    def update(self, batch: Batch, logits: dict[str, Tensor]) -> None:
+        """Add the windows of a batch. `logits` maps each task to (windows, classes)."""
+        for task, labels in batch["labels"].items():
+            self.logits.setdefault(task, []).append(logits[task].float())
+            self.labels.setdefault(task, []).append(labels)
+
+    def mean(self, task: str) -> tuple[Tensor, Tensor]:
+        """Return logits (windows, classes) and labels (windows,), of labelled windows."""
+        logits, labels = torch.cat(self.logits[task]), torch.cat(self.labels[task])
+        return logits[labels >= 0], labels[labels >= 0]
+
+
 class RecordingLogits:
     """Averages the logits of windows over the recordings that the windows were cut from.
 
@@ -20,6 +44,11 @@ class RecordingLogits:
         self.sums: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
         self.windows: Tensor | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that have logits."""
+        return list(self.sums)
 
     def update(self, batch: Batch, logits: dict[str, Tensor]) -> None:
         """Add the windows of a batch. `logits` maps each task to (windows, classes)."""

@@ -24,12 +24,14 @@ class StrideSchedule:
         settings: `smoothness_from`, `freeze_strides_after` and `steps` are used.
 
     Attributes:
+        steps: number of steps of the training, by default that of the settings.
         frozen: whether the strides are constants by now.
         ramp_is_final: whether the ramps have the width that they keep until the end.
     """
 
     def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
         self.classifier, self.settings = classifier, settings
+        self.steps = settings.steps
         self.frozen = False
         self.ramp_is_final = True
 
@@ -48,7 +50,7 @@ class StrideSchedule:
             return
         if initial is None or not initial > final > 0:
             return
-        excess = ramp_excess(step, self.settings.steps)
+        excess = ramp_excess(step, self.steps)
         self.ramp_is_final = excess == 0
         trunk.set_smoothness_(final + (initial - final) * excess)
 
