@@ -1,9 +1,57 @@
-"""Audio classification with learnable strides (DiffStride) in PyTorch."""
+"""Audio classification with learnable strides (DiffStride) in PyTorch.
+
+Train and use models:
+
+    fit                   trains a recipe on prepared corpora, with a progress bar
+    FitResult             what fit returns: run folder, classifier, metrics, test()
+    load                  loads the classifier of a run folder, a checkpoint file or a model folder
+    Classifier            waveforms to logits, for one task or several
+    ClassifierTraining    a LightningModule that trains a Classifier from any DataLoader
+
+Settings:
+
+    Recipe                all settings of a run, in these groups:
+    ModelSettings         the network
+    DataSettings          corpora, labels and windows
+    TrainingSettings      steps, learning rates, what trains
+    AugmentationSettings  random changes to the training windows
+
+Layers for your own network:
+
+    DiffStride1d          low-pass and downsample one axis by a stride that is learned
+    DiffStride2d          the same for two axes
+    DiffStride3d          the same for three axes
+    Window                the shape of their low-pass window
+    SpectralPool1d        downsample one axis by cropping its spectrum
+    SpectralPool2d        the same for two axes
+    SpectralPool3d        the same for three axes
+    BlurPool1d            blur one axis, then keep every stride-th sample
+    ConvDownsample        a convolution followed by any kind of downsampling, chosen by name
+    SeparableCNN          the paper's network, from spectrograms to embeddings
+    LogMel                waveforms to log-mel spectrograms
+
+What a training loop does with learned strides:
+
+    parameter_groups      the groups of parameters for an optimiser, strides apart
+    project_              clamps strides to their range after a step
+    freeze_               makes strides constant, or learns them again
+    read_strides          reads all strides at once, before a forward pass
+    complexity            the cost J of strides (paper equation 6)
+
+`audiostride --help` in a terminal describes the commands.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audiostride.config.settings import (
+        AugmentationSettings,
+        DataSettings,
+        ModelSettings,
+        Recipe,
+        TrainingSettings,
+    )
     from audiostride.frontends.log_mel import LogMel
     from audiostride.layers import (
         BlurPool1d,
@@ -23,22 +71,32 @@ if TYPE_CHECKING:
     )
     from audiostride.models.classifier import Classifier, load
     from audiostride.models.separable_cnn import SeparableCNN
+    from audiostride.training.from_python import FitResult, fit
+    from audiostride.training.lightning_module import ClassifierTraining
 
 __version__ = "0.3.0"
 __all__ = [
+    "AugmentationSettings",
     "BlurPool1d",
     "Classifier",
+    "ClassifierTraining",
     "ConvDownsample",
+    "DataSettings",
     "DiffStride1d",
     "DiffStride2d",
     "DiffStride3d",
+    "FitResult",
     "LogMel",
+    "ModelSettings",
+    "Recipe",
     "SeparableCNN",
     "SpectralPool1d",
     "SpectralPool2d",
     "SpectralPool3d",
+    "TrainingSettings",
     "Window",
     "complexity",
+    "fit",
     "freeze_",
     "load",
     "parameter_groups",
@@ -47,9 +105,17 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AugmentationSettings": "audiostride.config.settings",
     "Classifier": "audiostride.models.classifier",
+    "ClassifierTraining": "audiostride.training.lightning_module",
+    "DataSettings": "audiostride.config.settings",
+    "FitResult": "audiostride.training.from_python",
     "LogMel": "audiostride.frontends.log_mel",
+    "ModelSettings": "audiostride.config.settings",
+    "Recipe": "audiostride.config.settings",
     "SeparableCNN": "audiostride.models.separable_cnn",
+    "TrainingSettings": "audiostride.config.settings",
+    "fit": "audiostride.training.from_python",
     "load": "audiostride.models.classifier",
 }
 

@@ -389,7 +389,8 @@ def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
 
 def _overview() -> str:
     commands = "\n".join(f"  {name:9}{(command.__doc__ or '').strip()}" for name, command in COMMANDS.items())
+    title = (audiostride.__doc__ or "").partition("\n")[0]
     return (
-        f"{audiostride.__doc__}\n\nusage: audiostride COMMAND …\n\n{commands}\n\n"
+        f"{title}\n\nusage: audiostride COMMAND …\n\n{commands}\n\n"
         "audiostride COMMAND --help describes a command; audiostride --version prints the version."
     )

@@ -6,6 +6,8 @@ Other programs and notebooks steer them with the `logging` module, for instance 
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 logger = logging.getLogger("audiostride")
 logger.addHandler(logging.NullHandler())
@@ -28,6 +30,22 @@ class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "note: " if record.levelno == logging.WARNING else ""
         return prefix + record.getMessage()
+
+
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Show all messages on standard error, unless the program has decided itself where they go."""
+    decided = any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers)
+    if decided or logging.getLogger().handlers:
+        yield
+        return
+    level = logger.level
+    show_messages()
+    try:
+        yield
+    finally:
+        logger.handlers = [one for one in logger.handlers if not isinstance(one, _StderrHandler)]
+        logger.setLevel(level)
 
 
 def show_messages() -> None:

@@ -5,7 +5,7 @@ settings, `build` the dataclass. `load` does all three.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -207,7 +207,37 @@ def read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         UserError: a file cannot be read, a key is no setting, or a recipe is its own base.
     """
-    settings = read_yaml(path)
+    return _on_bases(read_yaml(path), path, above)
+
+
+def from_python(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that a Python program gives, on top of those of their `base`.
+
+    Args:
+        settings: what a recipe file may hold. A setting may also be written with its group, as
+            {"training.steps": 500}, and a group as a dataclass.
+
+    Raises:
+        UserError: a key is no setting, or a base is wrong.
+    """
+    plain = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in settings.items()
+    }
+    return _on_bases(grouped(plain), Path("the settings"), ())
+
+
+def grouped(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in groups, as in a recipe: {"model": {"smoothness": 4}} for {"model.smoothness": 4}."""
+    groups: dict[str, Any] = {}
+    for name, value in settings.items():
+        group, dot, setting = str(name).partition(".")
+        groups = merge(groups, {group: {setting: value} if dot else value})
+    return groups
+
+
+def _on_bases(settings: dict[str, Any], path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Return settings on top of those of their bases, see `read`."""
     bases = settings.pop("base", None) or []
     bases = bases if isinstance(bases, list) else [bases]
     if not all(isinstance(base, str) for base in bases):

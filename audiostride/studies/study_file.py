@@ -74,12 +74,9 @@ def _read_settings(content: Any, place: str) -> Settings:
     """Return settings in groups, as in a recipe."""
     if not isinstance(content, dict):
         raise UserError(f"{place} must hold settings, as in '{{model.smoothness: 4}}'")
-    grouped: Settings = {}
-    for name, value in content.items():
-        group, dot, setting = str(name).partition(".")
-        grouped = recipes.merge(grouped, {group: {setting: value} if dot else value})
-    check_keys(grouped, Recipe, place)
-    return grouped
+    settings = recipes.grouped(content)
+    check_keys(settings, Recipe, place)
+    return settings
 
 
 def _read_grid(content: Any, file: Path) -> Grid:

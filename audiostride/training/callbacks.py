@@ -25,8 +25,8 @@ class Progress(ProgressBar):
         super().__init__()
         self.bar: tqdm | None = None
         self.updated = 0.0
-        # Seconds between updates. In a log file every update is a line.
-        self.interval = 0.5 if sys.stderr.isatty() else 30.0
+        # Seconds between updates. In a log file every update is a line, but not in a terminal or a notebook.
+        self.interval = 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30.0
 
     def disable(self) -> None:
         self.bar = None

@@ -41,7 +41,16 @@ logger = logging.getLogger(__name__)
 
 
 class InterruptionError(UserError):
-    """Someone interrupted the training, for example by Ctrl-C."""
+    """Someone interrupted the training, for example by Ctrl-C.
+
+    Args:
+        message: the sentence for the user of a command.
+        step: number of steps done.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> int:
@@ -218,7 +227,8 @@ def _fit(
             if last_checkpoint(run).exists()
             else "there is no checkpoint to resume from yet"
         )
-        raise InterruptionError(f"interrupted at step {trainer.global_step}: {advice}") from error
+        step = trainer.global_step
+        raise InterruptionError(f"interrupted at step {step}: {advice}", step) from error
     except OSError as error:
         error.filename = error.filename or str(run)  # on a full disk, the error of a write names no file
         raise
