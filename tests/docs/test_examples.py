@@ -15,6 +15,7 @@ from helpers.pages import DOCS, PAGES, README
 
 from audiostride.cli import COMMANDS, main
 from audiostride.config import recipe as recipes
+from audiostride.data.store import Store
 from audiostride.prepare.prepare import prepare
 
 
@@ -68,6 +69,25 @@ def test_commands_from_own_sounds_to_a_model_run(
     assert capsys.readouterr().out.splitlines()[-1] in ("clicks", "noise")
     assert (tmp_path / "figures" / "windows.png").is_file()
     assert (tmp_path / "report.html").is_file()
+
+
+def test_training_from_python_runs_as_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with_fit, with_loader = (
+        next(code for code in blocks(DOCS / "training.md", "python") if word in code)
+        for word in ("audiostride.fit(", "DataLoader(")
+    )
+    short = '{"steps": 2}, model={"channels": (4, 4), "strides": ((2, 2), (2, 2))}'
+    for before, after in (("data/prepared/my_sounds", str(store.folder)), ('{"steps": 500}', short)):
+        assert before in with_fit
+        with_fit = with_fit.replace(before, after)
+    scope: dict = {"waveforms": torch.zeros(1, 16000)}
+    exec(with_fit, scope)
+    assert scope["logits"]["speech_commands"].shape == (1, 3)
+    exec(with_loader, scope)
+    assert scope["classifier"].labels == {"word": ["yes", "no"]}
 
 
 def quick(command: str) -> list[str]:
