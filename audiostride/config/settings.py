@@ -105,9 +105,9 @@ class DataSettings:
     Groups stay whole and each label that has several gets one, so it can be more in a small corpus. With 0
     all train, and the last checkpoint counts as best."""
     per_label: PositiveCount | None = None
-    """Maximum number of training recordings of each label, chosen by training.seed: what would few recordings
-    have given? Fewer recordings with the same seed are among the more. Validation and test keep all of
-    theirs. By default all recordings train."""
+    """Maximum number of training recordings of each label, to find out how many are needed; by default all
+    recordings train. They are chosen by training.seed, those of a smaller number among those of a larger.
+    Validation and test keep all of theirs."""
     window_s: WindowSeconds = 1.0
     """Length of a window in seconds."""
     workers: Workers = 0
@@ -203,8 +203,8 @@ class TrainingSettings:
     """Adam's learning rate for the strides; by default that of the trunk's weights. With a small one strides
     hardly move."""
     init_from: str | None = None
-    """Begin with the weights of a trained model: a run folder, a checkpoint file or a model folder. The
-    network is then the one of that model, except for settings of model that are given. Short: --init_from."""
+    """Begin with the weights of a trained model: a run folder, a checkpoint file or a model folder. Settings
+    of model that are not given are then those of that model. Short: --init_from."""
     freeze_trunk: bool = False
     """Train the heads only: the trunk and the normalisation of spectrograms stay as they are, with their
     strides, ramps and running statistics. Needs training.init_from."""
