@@ -74,7 +74,7 @@ def test_fit_begins_with_a_trained_model(store: Store) -> None:
 @pytest.mark.parametrize(
     ("recipe", "settings", "message"),
     [
-        ("smal", {}, "there is no recipe smal: give a YAML file or one of "),
+        ("smal", {}, "there is no recipe smal: did you mean small"),
         ("small", {"trainig": {"steps": 5}}, "the settings: trainig is no setting, did you mean training?"),
         ("small", {"training.step": 5}, r"training\.step is no setting, did you mean training\.steps\?"),
         ("small", {"training.steps": 0}, r"training\.steps must be a whole number, at least 1, but is 0"),
