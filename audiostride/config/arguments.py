@@ -96,6 +96,11 @@ def parse(
         raise UsageError(_explain(error, chosen, _given_options(arguments)), command) from error
 
 
+def given_values(parser: ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the values that arguments give, in groups. Call `parse` first, which reports what is wrong."""
+    return parser.parse_args(_quote_names(arguments), defaults=False).as_dict()
+
+
 def _check_choice(
     parser: ArgumentParser, commands: Mapping[str, ArgumentParser], arguments: Sequence[str]
 ) -> None:

@@ -13,7 +13,14 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from audiostride.config import yaml
-from audiostride.config.arguments import flatten, instantiate, parse, parse_settings, recipe_parser
+from audiostride.config.arguments import (
+    flatten,
+    given_values,
+    instantiate,
+    parse,
+    parse_settings,
+    recipe_parser,
+)
 from audiostride.config.messages import check_keys, did_you_mean
 from audiostride.config.run_folder import CONFIG, check_model, is_model_folder
 from audiostride.config.settings import Recipe
@@ -55,10 +62,10 @@ def load_with_options(
     settings = read(file)
     if source := args.get("init_from"):
         settings = merge(settings, {"training": {"init_from": source}})
-    given = parser.parse_args(list(arguments), defaults=False).as_dict()
-    below = (
-        with_network(settings, given, lambda source: read_network(source, args)) if read_network else settings
-    )
+    below = settings
+    if read_network is not None:
+        given = given_values(parser, arguments)
+        below = with_network(settings, given, lambda source: read_network(source, args))
     if below is settings:
         build(settings, file)  # a mistake in the file is no mistake in the arguments
     recipe = build_with_options(parser, arguments, {"recipe": str(file), **below})

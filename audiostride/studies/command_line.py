@@ -6,6 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from audiostride.config import recipe as recipes
+from audiostride.config.arguments import given_values
 from audiostride.config.settings import Recipe
 from audiostride.studies import study_file
 from audiostride.studies.plan import Run, Settings, Study, check_options, expand
@@ -28,7 +29,7 @@ def plan_runs(
         UserError: the study is wrong, with or without the options.
     """
     study = study_file.read(recipes.find(name, "study"), recipe)
-    given = parser.parse_args(list(arguments), defaults=False).as_dict()
+    given = given_values(parser, arguments)
     check_options(study, given)
 
     def build(settings: Settings) -> Recipe:

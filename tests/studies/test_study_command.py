@@ -43,7 +43,11 @@ def test_recipe_option_replaces_the_recipe_of_the_study(
     ("arguments", "status", "sentence"),
     [
         ((), 2, "study"),
-        (("nothing",), 1, "there is no study nothing: give a YAML file or one of cost, learned_strides"),
+        (
+            ("nothing",),
+            1,
+            "there is no study nothing: give a YAML file or one of cost, fine_tune",
+        ),
         (("s.yaml", "--model.chanels", "3"), 2, "--model.chanels"),
         (
             ("s.yaml", "--training.steps", "many"),

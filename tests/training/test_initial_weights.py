@@ -18,13 +18,12 @@ from audiostride.cli import main
 from audiostride.config import yaml
 from audiostride.config.arguments import options
 from audiostride.config.recipe import flat, load_with_options, read_config
-from audiostride.config.settings import ModelSettings, Recipe, TrainingSettings
+from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.data.store import Store
 from audiostride.parsers import train_parser
 from audiostride.timing import one_thread
 from audiostride.training.fit import train
 from audiostride.training.initial_weights import network_settings, take_over
-from audiostride.training.lightning_module import ClassifierTraining
 
 TASK = "speech_commands"
 
@@ -273,10 +272,3 @@ def test_options_of_a_run_lead_to_the_same_network(source: Path, store: Store) -
     _, again, _ = load_with_options(train_parser(""), arguments, lambda name, args: other)
     assert flat(again) == flat(recipe)
     assert network_settings(str(source))["channels"] == (4, 6)
-
-
-def test_loaded_classifier_trains_in_training_mode(source: Path) -> None:
-    module = ClassifierTraining(load(source), TrainingSettings())
-    assert not module.classifier.training
-    module.on_fit_start()
-    assert all(part.training for part in module.classifier.modules())
