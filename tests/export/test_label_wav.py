@@ -38,6 +38,10 @@ def label(model: Path, file: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
+def test_page_shows_the_script() -> None:
+    assert SCRIPT.read_text() in (SCRIPT.parent / "exporting.md").read_text()
+
+
 @torch.no_grad()
 def test_script_labels_a_stereo_file(classifier: Classifier, model: Path, tmp_path: Path) -> None:
     sound = 0.1 * np.random.default_rng(0).standard_normal((20000, 2))
