@@ -353,8 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_messages()
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if arguments else 2
+        return _run(_print_overview, [])[0] or (0 if arguments else 2)
     if arguments[0] == "--version":
         print(f"audiostride {audiostride.__version__}")
         return 0
@@ -372,6 +371,7 @@ def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
     """Run a command and return its exit status, with the reason if it failed."""
     try:
         command(arguments)
+        sys.stdout.flush()  # so that a closed pipe is noticed here
     except UsageError as error:
         name = f"{command.__name__} {error.command}".strip()
         return 2, f"{error} (see audiostride {name} --help)"
@@ -387,10 +387,10 @@ def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
     return 0, ""
 
 
-def _overview() -> str:
+def _print_overview(arguments: Sequence[str]) -> None:
     commands = "\n".join(f"  {name:9}{(command.__doc__ or '').strip()}" for name, command in COMMANDS.items())
     title = (audiostride.__doc__ or "").partition("\n")[0]
-    return (
+    print(
         f"{title}\n\nusage: audiostride COMMAND …\n\n{commands}\n\n"
         "audiostride COMMAND --help describes a command; audiostride --version prints the version."
     )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,9 +154,9 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
             1,
             "there is no run at nowhere: give a run folder, a checkpoint file or a model",
         ),
-        (("test", "."), 1, ". is no run, config.yaml is missing"),
+        (("test", "."), 1, ". is neither a run nor a model folder (config.yaml and config.json are missing)"),
         (("strides", "nowhere"), 1, "there is no run at nowhere"),
-        (("strides", "."), 1, "has no checkpoint (checkpoints/best.ckpt is missing): train it first"),
+        (("strides", "."), 1, "neither a run nor a model folder (config.yaml and config.json are missing)"),
         (("strides", ".", "--frames", "0"), 1, "--frames must be a whole number from 1 to 360000, but is 0"),
         (("strides", ".", "--frames", "9" * 400), 1, "--frames must be a whole number from 1 to 360000"),
         (
@@ -288,3 +289,13 @@ def test_closed_pipe_is_not_reported_as_an_error(words: Path) -> None:
     result = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert result.stderr == ""
     assert result.stdout.startswith("layer,")
+
+
+def test_help_to_a_closed_pipe_is_not_reported_as_an_error() -> None:
+    """The reader ends before anything is written."""
+    command = [sys.executable, "-m", "audiostride", "--help"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert result.stderr == ""

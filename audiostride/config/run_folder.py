@@ -60,17 +60,22 @@ def checkpoint_path(model: Path, checkpoint: str = "best") -> Path:
     return path
 
 
+def is_run_folder(path: Path) -> bool:
+    """Return whether a path is the folder of a run, maybe of one that has no checkpoint yet."""
+    return (path / CONFIG).is_file() or (path / CHECKPOINTS).is_dir()
+
+
 def is_model_folder(path: Path) -> bool:
     """Return whether a path is a model folder, maybe a damaged one, and no run folder."""
-    is_run = (path / CONFIG).is_file() or (path / CHECKPOINTS).is_dir()
-    return not is_run and any((path / name).is_file() for name in (MODEL_CONFIG, WEIGHTS))
+    return not is_run_folder(path) and any((path / name).is_file() for name in (MODEL_CONFIG, WEIGHTS))
 
 
 def check_model(path: Path) -> None:
     """Raise an error if a path cannot be a model, before torch is imported.
 
     Raises:
-        UserError: there is nothing at the path, or it is an exported model or one file of a model folder.
+        UserError: there is nothing at the path, it is an exported model or one file of a model folder, or a
+            folder that is neither a run nor a model.
     """
     if not path.exists():
         raise UserError(f"there is no run at {path}: give a run folder, a checkpoint file or a model folder")
@@ -80,6 +85,11 @@ def check_model(path: Path) -> None:
         )
     if path.is_file() and path.name in (MODEL_CONFIG, WEIGHTS, CARD):
         raise UserError(f"{path} is one file of a model folder: give the folder {path.parent}")
+    if path.is_dir() and not is_run_folder(path) and not is_model_folder(path):
+        raise UserError(
+            f"{path} is neither a run nor a model folder ({CONFIG} and {MODEL_CONFIG} are missing): give the "
+            "folder that audiostride train or audiostride export made"
+        )
 
 
 def check_runs(names: Sequence[str]) -> None:

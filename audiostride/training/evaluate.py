@@ -124,7 +124,10 @@ def evaluation(
     classifier = restore(saved, path)
     recipe = recipe_of(run, saved)
     if recipe is None and corpus is None:
-        raise UserError(f"{run} does not say which corpora it was trained on: give one with --corpus")
+        raise UserError(
+            f"{run} does not say which corpora it was trained on: name one, as in "
+            f"audiostride test {run} --corpus FOLDER"
+        )
     recipe = recipe or Recipe(data=DataSettings(window_s=classifier.window_s))
     if corpus is not None:
         recipe.data.corpus = corpus

@@ -102,4 +102,4 @@ def test_command_summarises_a_run_with_its_learned_strides(
     assert main(["summary", str(tmp_path / "run"), "--model.smoothness", "2"]) == 2
     assert main(["summary"]) == 2
     assert main(["summary", str(tmp_path)]) == 1
-    assert "has no checkpoint" in capsys.readouterr().err
+    assert "is neither a run nor a model folder" in capsys.readouterr().err

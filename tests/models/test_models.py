@@ -189,6 +189,9 @@ def test_half_precision_keeps_the_frontend_exact() -> None:
 def test_missing_and_foreign_files_report_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no run at"):
         load(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"neither a run nor a model folder \(config.yaml and config.json"):
+        load(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
     with pytest.raises(UserError, match=r"has no checkpoint \(checkpoints/best.ckpt is missing\)"):
         load(tmp_path)
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
