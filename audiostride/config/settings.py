@@ -153,7 +153,8 @@ class AugmentationSettings:
     shift_s: ShiftSeconds = 0.0
     """Let a window start up to this many seconds before its recording, or end as much after it."""
     gain_db: Annotated[float, Between(0, 60)] = 0.0
-    """Change the level of each window by up to this many decibels, up or down."""
+    """Change the level of each window by up to this many decibels, up or down. Samples beyond full scale are
+    clipped, as in a recording."""
     noise: str | None = None
     """Add noise from a folder of sound files, such as _background_noise_ of Speech Commands, or from the
     training recordings of a prepared corpus."""

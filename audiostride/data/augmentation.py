@@ -107,8 +107,9 @@ def draws_of_rows(
 def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
     """Apply gain, noise and mixup, in this order.
 
-    The level of noise is relative to the window's power, so a silent window stays silent. Mixup (Zhang et
-    al., "mixup: Beyond Empirical Risk Minimization", 2018) adds waveforms.
+    Samples that a gain lifts beyond full scale are clipped, as in a recording that is too loud. The level of
+    noise is relative to the window's power, so a silent window stays silent. Mixup (Zhang et al., "mixup:
+    Beyond Empirical Risk Minimization", 2018) adds waveforms.
 
     Args:
         waveform: (windows, samples), int16, or floating point in [−1, 1]. Windows that are only mixed into
@@ -120,7 +121,7 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
     """
     waveform = as_float(waveform)
     if "gain" in draws:
-        waveform = waveform * draws["gain"][:, None]
+        waveform = (waveform * draws["gain"][:, None]).clamp(-1, 1)
     if "noise" in draws:
         noise = as_float(draws["noise"])
         ratio = _rms(waveform) / _rms(noise).clamp(min=1e-6)

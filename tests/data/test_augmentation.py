@@ -59,6 +59,12 @@ def test_gain_is_uniform_in_decibels() -> None:
     torch.testing.assert_close(quartiles, torch.tensor([-3.0, 0.0, 3.0]), atol=0.5, rtol=0)
 
 
+def test_gain_beyond_full_scale_clips_as_a_recording_does() -> None:
+    sound, gain = torch.tensor([[0.2, -0.4, 0.6], [0.2, -0.4, 0.6]]), torch.tensor([2.0, 0.5])
+    expected = torch.tensor([[0.4, -0.8, 1.0], [0.1, -0.2, 0.3]])
+    torch.testing.assert_close(augment(sound, {"gain": gain}), expected)
+
+
 def test_noise_has_the_requested_level_below_the_window(noise: str) -> None:
     sound = tone() * torch.linspace(0.01, 4, 500)[:, None]
     added = augment(sound, draw(noise=noise, noise_snr_db=(5.0, 15.0), noise_share=1.0)) - sound
