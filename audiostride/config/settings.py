@@ -154,7 +154,8 @@ class AugmentationSettings:
     """Let a window start up to this many seconds before its recording, or end as much after it."""
     gain_db: Annotated[float, Between(0, 60)] = 0.0
     """Change the level of each window by up to this many decibels, up or down. Samples beyond full scale are
-    clipped, as in a recording."""
+    clipped, as in a recording. If model.level is rms, the change comes after the level is normalised as well:
+    otherwise the network would see nothing of it."""
     noise: str | None = None
     """Add noise from a folder of sound files, such as _background_noise_ of Speech Commands, or from the
     training recordings of a prepared corpus."""

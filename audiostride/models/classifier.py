@@ -96,12 +96,18 @@ class Classifier(nn.Module):
         """Return the trunk's embeddings (batch, channels[-1]) of waveforms (batch, samples)."""
         return self.trunk(self.spectrogram(waveform).unsqueeze(1))
 
-    def spectrogram(self, waveform: Tensor) -> Tensor:
-        """Return normalised log-mel spectrograms (batch, time, mel) of waveforms (batch, samples)."""
+    def spectrogram(self, waveform: Tensor, gain: Tensor | None = None) -> Tensor:
+        """Return normalised log-mel spectrograms (batch, time, mel) of waveforms (batch, samples).
+
+        Args:
+            waveform: (batch, samples).
+            gain: (batch,), factor of each waveform after its level is normalised, for augmentation.
+        """
         if waveform.ndim != 2:
             raise ValueError(f"expected waveforms (batch, samples), but got shape {tuple(waveform.shape)}")
         if self.settings.level == "rms":
             waveform = normalise_level(waveform)
+            waveform = waveform if gain is None else waveform * gain[:, None]
         spectrogram = self.frontend(waveform).to(self.heads[0].weight.dtype)
         return self.normalise(spectrogram.mT).mT
 

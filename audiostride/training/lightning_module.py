@@ -104,7 +104,9 @@ class ClassifierTraining(LightningModule):
         batch = as_batch(batch, list(self.classifier.labels))
         draws = batch.get("draws") or self._draw(batch["waveform"])
         waveform = augment(batch["waveform"], draws) if draws else batch["waveform"]
-        spectrogram = mask(self.classifier.spectrogram(waveform), draws, self.augmentation)
+        # A gain before the level is normalised only clips; see augmentation.gain_db.
+        gain = draws["gain"][: len(waveform)] if "gain" in draws else None
+        spectrogram = mask(self.classifier.spectrogram(waveform, gain), draws, self.augmentation)
         totals, figures = {}, []
         for task, logits in self.classifier.classify(spectrogram).items():
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -69,3 +69,12 @@ def logits(level: str, gain: float) -> torch.Tensor:
 def test_a_classifier_with_level_rms_ignores_the_level() -> None:
     torch.testing.assert_close(logits("rms", 0.03), logits("rms", 1.0), atol=1e-4, rtol=0)
     assert (logits("unchanged", 0.03) - logits("unchanged", 1.0)).abs().max() > 0.01
+
+
+def test_gain_for_augmentation_comes_after_the_level_is_normalised() -> None:
+    settings = ModelSettings((4,), ((2, 2),), level="rms")
+    classifier = Classifier({"word": ["yes", "no"]}, settings).eval()
+    gain = torch.tensor([0.5, 2.0])
+    spectrograms = classifier.spectrogram(speech_like().expand(2, -1), gain)
+    expected = classifier.frontend(normalise_level(speech_like()) * gain[:, None])
+    torch.testing.assert_close(spectrograms, classifier.normalise(expected.mT).mT)

@@ -36,6 +36,16 @@ class _CountReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def test_random_gain_reaches_a_network_that_normalises_the_level(store: Store, tmp_path: Path) -> None:
+    variances = []
+    for gain_db in (0.0, 20.0):
+        recipe = tiny(store, steps=20, validate_every=20)
+        recipe.model.level, recipe.augmentation.gain_db = "rms", gain_db
+        train(recipe, tmp_path / f"{gain_db:g}")
+        variances.append(weights(tmp_path / f"{gain_db:g}")["normalise.running_var"].mean().item())
+    assert variances[1] > variances[0] + 3  # 7 for natural logarithms of power, uniform over 40 dB
+
+
 @pytest.mark.parametrize("downsampling", ["strided", "max", "average", "blur", "spectral", "diffstride"])
 def test_run_learns_to_classify_sounds(downsampling: Any, store: Store, tmp_path: Path) -> None:
     recipe = tiny(store, steps=100, validate_every=50, learning_rate=1e-2, schedule="one_cycle")
