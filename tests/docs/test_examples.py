@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import shutil
 from functools import cache
 from pathlib import Path
 
