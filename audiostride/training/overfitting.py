@@ -47,8 +47,10 @@ def _validation(module: ClassifierTraining, valid: Selection, task: str) -> Inte
 def _remedies(module: ClassifierTraining) -> str:
     """Return what helps against overfitting and is not used yet."""
     used, network, remedies = module.augmentation, module.classifier.settings, []
-    if network.level == "unchanged":
-        remedies.append("--model.level rms" if not module.settings.init_from else "--augmentation.gain_db 12")
+    if network.level == "unchanged" and not module.settings.init_from:
+        remedies.append("--model.level rms")
+    if not used.gain_db:
+        remedies.append("--augmentation.gain_db 20")
     if not used.noise:
         remedies.append("--augmentation.noise FOLDER")
     if not used.shift_s:

@@ -106,7 +106,7 @@ def test_few_speakers_are_no_evidence(by_heart: Store) -> None:
 
 def test_what_is_used_already_is_not_recommended(by_heart: Store) -> None:
     module, valid = module_with(by_heart, (1000, 1000), [False] * 50)
-    module.augmentation = AugmentationSettings(shift_s=0.1, noise="x", time_masks=1)
+    module.augmentation = AugmentationSettings(shift_s=0.1, gain_db=6, noise="x", time_masks=1)
     module.classifier.settings = replace(module.classifier.settings, level="rms")
     sentence = overfitting(module, valid)
     assert sentence is not None
