@@ -170,13 +170,13 @@ def strides(arguments: Sequence[str]) -> None:
     args = parse(parsers.strides_parser(strides.__doc__), arguments)
     if args.frames is not None and not fits(args.frames, Frames):
         raise UserError(wrong_value("--frames", args.frames, Frames))
-    check_runs(args.runs)
     if args.listen is not None and args.plot is None:
         raise UserError("--listen needs --plot FOLDER, where its sounds go")
     if args.listen is not None and len(args.runs) > 1:
         raise UserError(f"--listen takes one run, but there are {len(args.runs)}")
     if args.listen is not None and not Path(args.listen).is_file():
         raise UserError(f"there is no sound file {args.listen}")
+    check_runs(args.runs)
 
     from audiostride.analysis.stride_report import LEAST_COLUMNS, report_strides
 

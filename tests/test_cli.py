@@ -154,7 +154,7 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
             1,
             "there is no run at nowhere: give a run folder, a checkpoint file or a model",
         ),
-        (("test", "."), 1, ". is neither a run nor a model folder (config.yaml and config.json are missing)"),
+        (("test", "."), 1, ". is no run, config.yaml is missing"),
         (("strides", "nowhere"), 1, "there is no run at nowhere"),
         (("strides", "."), 1, "neither a run nor a model folder (config.yaml and config.json are missing)"),
         (("strides", ".", "--frames", "0"), 1, "--frames must be a whole number from 1 to 360000, but is 0"),

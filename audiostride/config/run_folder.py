@@ -46,11 +46,17 @@ def checkpoint_path(model: Path, checkpoint: str = "best") -> Path:
         checkpoint: "best" or "last", for a run folder.
 
     Raises:
-        UserError: there is no such model, it is an exported one, or the run has no checkpoint yet.
+        UserError: there is no such model, it is an exported one, the folder is neither a run nor a model, or
+            the run has no checkpoint yet.
     """
     check_model(model)
     if model.is_file() or is_model_folder(model):
         return model
+    if not is_run_folder(model):
+        raise UserError(
+            f"{model} is neither a run nor a model folder ({CONFIG} and {MODEL_CONFIG} are missing): give "
+            "the folder that audiostride train or audiostride export made"
+        )
     path = model / CHECKPOINTS / f"{checkpoint}.ckpt"
     if not path.is_file():
         raise UserError(
@@ -74,8 +80,7 @@ def check_model(path: Path) -> None:
     """Raise an error if a path cannot be a model, before torch is imported.
 
     Raises:
-        UserError: there is nothing at the path, it is an exported model or one file of a model folder, or a
-            folder that is neither a run nor a model.
+        UserError: there is nothing at the path, or it is an exported model or one file of a model folder.
     """
     if not path.exists():
         raise UserError(f"there is no run at {path}: give a run folder, a checkpoint file or a model folder")
@@ -85,11 +90,6 @@ def check_model(path: Path) -> None:
         )
     if path.is_file() and path.name in (MODEL_CONFIG, WEIGHTS, CARD):
         raise UserError(f"{path} is one file of a model folder: give the folder {path.parent}")
-    if path.is_dir() and not is_run_folder(path) and not is_model_folder(path):
-        raise UserError(
-            f"{path} is neither a run nor a model folder ({CONFIG} and {MODEL_CONFIG} are missing): give the "
-            "folder that audiostride train or audiostride export made"
-        )
 
 
 def check_runs(names: Sequence[str]) -> None:

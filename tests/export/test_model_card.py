@@ -85,7 +85,8 @@ def test_model_of_unknown_origin_needs_a_corpus(
     model.origin = {}
     model.save(tmp_path / "words")
     message = fails(capsys, 1, "test", str(tmp_path / "words"))
-    assert message.endswith("words does not say which corpora it was trained on: give one with --corpus")
+    example = f"audiostride test {tmp_path / 'words'} --corpus FOLDER"
+    assert message.endswith(f"words does not say which corpora it was trained on: name one, as in {example}")
     tested = rows(capsys, "test", str(tmp_path / "words"), "--corpus", str(store.folder))
     assert tested[0]["accuracy_percent"] == pytest.approx(evaluate(trained)[0]["accuracy_percent"], abs=1e-3)
     assert tested[0]["note"].startswith(f"it is not known whether {tmp_path / 'words'} was trained on")

@@ -31,11 +31,14 @@ def train_in_two_processes(made: Recipe, run: Path, *options: str) -> subprocess
     return subprocess.run([*command, *devices, *options], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-3), ("64-true", 1e-8)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 5e-3), ("64-true", 1e-8)])
 def test_two_processes_train_like_one(
     precision: str, tolerance: float, sounds: Store, store: Store, tmp_path: Path
 ) -> None:
-    """Tasks have different numbers of labels in the two halves of a batch, and mixup crosses the halves."""
+    """Tasks have different numbers of labels in the two halves of a batch, and mixup crosses the halves.
+
+    In float32, rounding grows in every step of Adam, which divides gradients by their size.
+    """
     made = recipe(sounds, store, batch_size=10, complexity=0.1, task_weights={"level": 0.5})
     made.augmentation = AugmentationSettings(**AUGMENTATION)
     made.trainer = {"precision": precision, "accelerator": "cpu", "accumulate_grad_batches": 2}
