@@ -4,7 +4,6 @@ Threads suffice, unlike in `audiostride prepare`: libsndfile, libsoxr and NumPy 
 and the device needs the windows in this process.
 """
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiostride.audio_file import BadSoundError, SoundReader
+from audiostride.machine import core_count
 from audiostride.prediction.windows import WindowCutter, Windows
 
 # Samples up to which a sound is read as a whole before its windows are cut.
@@ -59,7 +59,7 @@ def read_files(
     Yields:
         The number of a file, and windows of it or its end.
     """
-    threads = max(1, min(_cores(), len(paths)))
+    threads = max(1, min(core_count(), len(paths)))
     stop = Event()
 
     def read(path: Path, queue: "Queue[Item | Exception]") -> None:
@@ -135,7 +135,3 @@ def _read_start(blocks: Iterator[NDArray[np.int16]]) -> tuple[list[NDArray[np.in
         if samples > _WHOLE:
             return start, None
     return start, samples
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
 from audiostride.data.store import SAMPLE_RATE, digest
+from audiostride.machine import core_count
 from audiostride.prepare.bandwidth import upsampled_from
 
 # Limits of the files that a process reads at a time: enough to hide the communication between processes.
@@ -103,8 +104,7 @@ def read_files(
 
 
 def _worker_count(files: Sequence[File]) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 1 + sum(file.bytes for file in files) // _BYTES_PER_PROCESS)
+    return min(core_count(), 1 + sum(file.bytes for file in files) // _BYTES_PER_PROCESS)
 
 
 def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
