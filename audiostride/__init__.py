@@ -69,7 +69,8 @@ if TYPE_CHECKING:
         project_,
         read_strides,
     )
-    from audiostride.models.classifier import Classifier, load
+    from audiostride.models.classifier import Classifier
+    from audiostride.models.loading import load
     from audiostride.models.separable_cnn import SeparableCNN
     from audiostride.training.from_python import FitResult, fit
     from audiostride.training.lightning_module import ClassifierTraining
@@ -116,7 +117,7 @@ _MODULES = {
     "SeparableCNN": "audiostride.models.separable_cnn",
     "TrainingSettings": "audiostride.config.settings",
     "fit": "audiostride.training.from_python",
-    "load": "audiostride.models.classifier",
+    "load": "audiostride.models.loading",
 }
 
 

@@ -9,7 +9,8 @@ from audiostride.config.recipe import differences, recipe_of
 from audiostride.config.run_folder import METRICS, checkpoint_path, is_model_folder, read_metrics
 from audiostride.config.settings import DataSettings, Recipe
 from audiostride.errors import UserError
-from audiostride.models.classifier import Classifier, read_checkpoint, restore
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import read_checkpoint, restore
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from audiostride.export.onnx import export_onnx
 from audiostride.export.packages import require
 from audiostride.export.program import export_program, program_runner
 from audiostride.export.recordings import accuracies, calibration_batches, open_corpora, windows_of_tests
-from audiostride.models.classifier import Classifier, read_checkpoint, restore
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import read_checkpoint, restore
 from audiostride.timing import in_turns, one_thread
 
 

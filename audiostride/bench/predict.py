@@ -15,7 +15,8 @@ from audiostride.bench.noise_corpus import noise_corpus
 from audiostride.bench.prepare import peak_mb
 from audiostride.bench.settings import PredictBench
 from audiostride.config.run_folder import check_runs
-from audiostride.models.classifier import Classifier, load
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import load
 from audiostride.prediction.batches import device_of
 from audiostride.prediction.windows import consecutive_windows
 from audiostride.timing import in_turns, now

@@ -23,7 +23,7 @@ from audiostride.demo.rendered import (
 )
 from audiostride.demo.spoken import SpokenSettings, speak_corpus
 from audiostride.errors import UserError
-from audiostride.models.classifier import load, read_checkpoint
+from audiostride.models.loading import load, read_checkpoint
 from audiostride.prepare.prepare import prepare
 from audiostride.tables import Format, render
 from audiostride.training.evaluate import LEAST_COLUMNS as TEST_COLUMNS

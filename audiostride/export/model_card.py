@@ -11,7 +11,7 @@ from audiostride.config.run_folder import checkpoint_path
 from audiostride.corpora import DATASETS
 from audiostride.data.datamodule import WindowsModule
 from audiostride.errors import UserError
-from audiostride.models.classifier import read_checkpoint
+from audiostride.models.loading import read_checkpoint
 from audiostride.models.model_card import commands_text, model_card, plain
 from audiostride.models.model_folder import check_target, describe
 from audiostride.tables import Interval, render

@@ -14,7 +14,8 @@ from audiostride.export.page import write_page
 from audiostride.export.plain import output_names
 from audiostride.export.program import export_program
 from audiostride.export.recordings import accuracies, calibration_batches, open_corpora, some_recordings
-from audiostride.models.classifier import Classifier, read_checkpoint, restore
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import read_checkpoint, restore
 
 logger = logging.getLogger(__name__)
 

@@ -33,9 +33,10 @@ from audiostride.config.ranges import fits
 from audiostride.config.run_folder import CARD, MODEL_CONFIG, WEIGHTS
 from audiostride.errors import UserError
 from audiostride.layers.learned_strides import diffstride_layers
-from audiostride.models.classifier import WEIGHT_PREFIX, Classifier
+from audiostride.models.classifier import Classifier
 from audiostride.models.model_card import model_card
 
+WEIGHT_PREFIX = "classifier."  # of the weights in a checkpoint of training
 # The order in which new files replace old ones.
 _FILES = (WEIGHTS, MODEL_CONFIG, CARD)
 # Most bytes of the list of tensors in model.safetensors, and of a model card.

@@ -19,7 +19,8 @@ from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.store import Store
 from audiostride.errors import UserError
-from audiostride.models.classifier import Classifier, read_checkpoint
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import read_checkpoint
 from audiostride.timing import in_turns
 from audiostride.training.evaluate import Evaluation, check_corpora, evaluation
 from audiostride.training.provenance import Rows, commands, data_tables

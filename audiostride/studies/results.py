@@ -13,7 +13,7 @@ from audiostride.analysis.groups import group_means
 from audiostride.analysis.intervals import compare
 from audiostride.analysis.summary import summary
 from audiostride.errors import UserError
-from audiostride.models.classifier import load
+from audiostride.models.loading import load
 from audiostride.studies.kept_tests import Results, results_of
 from audiostride.studies.plan import Run, Study, Table
 from audiostride.studies.train_all import readable

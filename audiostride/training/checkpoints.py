@@ -15,7 +15,7 @@ from torch import Tensor
 from audiostride.config.run_folder import CHECKPOINTS, last_checkpoint
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
-from audiostride.models.classifier import read_checkpoint
+from audiostride.models.loading import read_checkpoint
 
 # Name of the metric that holds `checkpoint_rank`.
 CHECKPOINT_RANK = "valid/checkpoint_rank"

@@ -22,7 +22,7 @@ from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.selection import Selection
 from audiostride.errors import UserError
-from audiostride.models.classifier import read_checkpoint, restore
+from audiostride.models.loading import read_checkpoint, restore
 from audiostride.tables import csv_cell
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.predictions import Predictions, check_predictions_file, write_predictions

@@ -20,7 +20,8 @@ from audiostride.data.datamodule import WindowsModule, check_tasks
 from audiostride.data.selection import labels_of_tasks
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
-from audiostride.models.classifier import Classifier, read_checkpoint
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import read_checkpoint
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import rank_of
 from audiostride.training.initial_weights import check_frozen, load_source, take_over

@@ -15,7 +15,8 @@ from audiostride.config.settings import Recipe
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.log import messages_shown
-from audiostride.models.classifier import Classifier, load
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import load
 from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import InterruptionError, train
 from audiostride.training.initial_weights import network_settings

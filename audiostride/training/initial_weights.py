@@ -11,7 +11,8 @@ from audiostride.config.recipe import check_channels, read_config
 from audiostride.config.run_folder import last_checkpoint
 from audiostride.config.settings import ModelSettings, TrainingSettings
 from audiostride.errors import UserError
-from audiostride.models.classifier import Classifier, load
+from audiostride.models.classifier import Classifier
+from audiostride.models.loading import load
 
 
 def network_settings(source: str, run: Path | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from audiostride.export.recordings import (
     open_corpora,
     some_recordings,
 )
-from audiostride.models.classifier import read_checkpoint
+from audiostride.models.loading import read_checkpoint
 from audiostride.training.evaluate import evaluate
 
 

@@ -14,7 +14,7 @@ from helpers.tiny_run import assert_same, weights
 from audiostride import load
 from audiostride.cli import main
 from audiostride.errors import UserError
-from audiostride.models.classifier import read_checkpoint
+from audiostride.models.loading import read_checkpoint
 
 DAMAGED = r"best\.ckpt is not a checkpoint of audiostride, or a damaged one"
 

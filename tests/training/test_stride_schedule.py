@@ -10,7 +10,7 @@ from helpers.tiny_run import assert_same, metrics, tiny, weights
 from audiostride import load
 from audiostride.data.store import Store
 from audiostride.errors import UserError
-from audiostride.models.classifier import read_checkpoint
+from audiostride.models.loading import read_checkpoint
 from audiostride.training.fit import train
 from audiostride.training.stride_schedule import ramp_excess
 
