@@ -1,14 +1,23 @@
 """Log-mel spectrograms of waveforms."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchaudio.transforms import MelSpectrogram
 
+from audiostride.errors import UserError
 from audiostride.frontends.waveform import as_float
+
+try:
+    from torchaudio.transforms import MelSpectrogram
+except OSError as error:  # its compiled library was built for another torch
+    raise UserError(
+        f"torchaudio {version('torchaudio')} does not load beside torch {torch.__version__}: "
+        "pip install 'torch==2.11.*' torchaudio==2.11.0"
+    ) from error
 
 
 class LogMel(nn.Module):
