@@ -56,6 +56,7 @@ class Classifier(nn.Module):
         ValueError: if there is no task, if a task has no labels or one twice, or if `SeparableCNN` refuses
             the settings; in the forward pass if the waveforms have another shape.
 
+    >>> import torch
     >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2)))).eval()
     >>> classifier(torch.zeros(3, classifier.sample_rate))["word"].shape
     torch.Size([3, 2])
@@ -148,6 +149,7 @@ class Classifier(nn.Module):
             UserError: if there is no such task, or not enough memory for a batch.
             ValueError: if a waveform or an argument is of the wrong type, shape or size.
 
+        >>> import torch
         >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2))))
         >>> rows = classifier.predict(torch.randn(44100) / 10, sample_rate=44100, top=2)
         >>> [list(row) for row in rows]
@@ -198,6 +200,7 @@ class Classifier(nn.Module):
             UserError: if there is no such task.
             ValueError: if a chunk or an argument is of the wrong type, shape or size.
 
+        >>> import torch
         >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2))))
         >>> chunks = (torch.randn(1000) / 10 for _ in range(48))
         >>> [(row["begin_s"], row["end_s"]) for row in classifier.stream(chunks, hop=1.0)]
