@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "audiostride"
 # From the ground up: a room may import rooms of the rows before its own.
 FLOORS = (
     ("allocator", "errors", "files", "log", "machine", "sound_containers", "tables", "timing"),
-    ("layers", "frontends", "config", "corpora", "audio_file"),
+    ("layers", "config", "corpora", "audio_file"),
+    ("frontends",),
     ("prediction",),
     ("models", "data"),
     ("prepare", "analysis"),

@@ -96,12 +96,8 @@ def spectrograms(classifier: Classifier, waveform: Tensor, frames: int = 100) ->
         Two tensors (time, mel): natural logarithm of the power plus the frontend's offset. There is one frame
         for every hop of the sound, also for the last, incomplete one.
     """
-    frontend, normalise, trunk = classifier.frontend, classifier.normalise, classifier.trunk
-    assert normalise.running_mean is not None
-    assert normalise.running_var is not None
-    # In float32 as the frontend's result, also if the network is trained in another type.
-    mean = normalise.running_mean.float()
-    deviation = (normalise.running_var.float() + normalise.eps).sqrt()
+    frontend, trunk = classifier.frontend, classifier.trunk
+    (mean, *_), (deviation, *_) = classifier.channel_statistics()
     samples = len(waveform)
     before = frontend(functional.pad(waveform, (0, -samples % (frames * frontend.hop))))
     windows = ((before - mean) / deviation).unflatten(0, (-1, frames))

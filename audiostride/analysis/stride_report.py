@@ -61,12 +61,14 @@ def report_strides(
     for note in notes:
         logger.warning(note)
     try:
-        tables = [stride_table(run.classifier, frames or run.recipe.data.frames, around) for run in runs]
+        tables = [
+            stride_table(run.classifier, frames or run.classifier.input_size()[0], around) for run in runs
+        ]
     except ValueError as error:
         raise UserError(f"--around: {error}") from error
     groups = [run.tasks for run in runs] if group == "task" else titles(runs)
     if plot is not None:
-        length = frames or runs[0].recipe.data.frames
+        length = frames or runs[0].classifier.input_size()[0]
         sounds = [] if sound is None else listen(runs[0], sound, plot, frames=length)
         files = save_figures(stride_figures(runs, groups, length), plot) + sounds
         logger.info(f"{plot}: {', '.join(file.name for file in files)}")

@@ -4,6 +4,7 @@ from typing import Any
 
 from audiostride.analysis.trained import open_run
 from audiostride.config.settings import Recipe
+from audiostride.frontends.build import build_frontend
 from audiostride.layers import ConvDownsample
 from audiostride.models.classifier import build_trunk
 from audiostride.models.separable_cnn import SeparableCNN
@@ -16,7 +17,9 @@ LEAST_COLUMNS = ("field_mels", "field_ms", "effective_stride", "input")
 
 def summarise_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     """Return the rows of `summary` for a recipe's untrained network and the length of its windows."""
-    return summary(build_trunk(recipe.model), recipe.data.frames)
+    frontend = build_frontend(recipe.frontend)
+    size = frontend.size(round(recipe.data.window_s * frontend.sample_rate))
+    return summary(build_trunk(recipe.model, frontend.images), *size)
 
 
 def summarise_run(name: str) -> list[dict[str, Any]]:
@@ -26,7 +29,7 @@ def summarise_run(name: str) -> list[dict[str, Any]]:
         UserError: there is no model, or it cannot be read.
     """
     run = open_run(name)
-    return summary(run.classifier.trunk, run.recipe.data.frames)
+    return summary(run.classifier.trunk, *run.classifier.input_size())
 
 
 def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> list[dict[str, Any]]:

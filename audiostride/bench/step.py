@@ -102,7 +102,7 @@ def _time_parts(recipe: Recipe, settings: StepBench) -> dict[str, float]:
     """Return median milliseconds of each part, measured without the trainer."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
-    classifier = Classifier(data.labels, recipe.model).to(device)
+    classifier = Classifier(data.labels, recipe.model, frontend=recipe.frontend).to(device)
     windows = TrainingWindows(data.select("train"), settings.batch_size, data.window)
     fused, not_fused = (Adam(classifier.parameters(), 0.0, fused=fused) for fused in (True, False))
     batch, numbers = windows[0], count(1)
@@ -199,7 +199,9 @@ def _measure_training(recipe: Recipe, run: Path, keep_freed_memory: bool) -> dic
     if keep_freed_memory:
         allocator.keep_freed_memory()
     data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
-    module = _ProfiledTraining(Classifier(data.labels, recipe.model), recipe.training, recipe.augmentation)
+    module = _ProfiledTraining(
+        Classifier(data.labels, recipe.model, frontend=recipe.frontend), recipe.training, recipe.augmentation
+    )
     module.profiler = profiler = _StepProfiler()
     (run / CHECKPOINTS).mkdir(parents=True)
     with quiet_lightning():

@@ -267,7 +267,7 @@ def options(recipe: Recipe, below: Recipe) -> list[str]:
     """Return the options that turn the recipe `below` into `recipe`."""
     new, old = flatten(asdict(recipe) | {"trainer": None}), flatten(asdict(below) | {"trainer": None})
     # What is not given of the network of a run that begins with a trained model is that model's.
-    network = "model." if recipe.training.init_from else "no prefix"
+    network = ("model.", "frontend.") if recipe.training.init_from else ()
     changed = [
         f"--{name}={_text(value)}"
         for name, value in new.items()

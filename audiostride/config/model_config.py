@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 import audiostride
 from audiostride.config import recipe as recipes
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.messages import check_keys
 from audiostride.config.ranges import fits
 from audiostride.config.run_folder import MODEL_CONFIG
-from audiostride.config.settings import Count, ModelSettings, WindowSeconds
+from audiostride.config.settings import Count, ModelSettings, Recipe, WindowSeconds
 from audiostride.errors import UserError
 
 FORMAT = 1
@@ -34,7 +35,7 @@ class ModelConfig:
         labels: labels of each task, in the order of its logits.
         settings: settings of the network, by name.
         window_s: length in seconds of the windows that the model was trained on.
-        frontend: arguments of `LogMel`, by name.
+        frontend: settings of the frontend, by name. Up to version 0.4.0, only those of `LogMel`.
         dtype: type of the weights.
         strides: strides of each block over time and frequency, for readers of the file.
         strides_frozen: whether the strides are constants.
@@ -47,7 +48,7 @@ class ModelConfig:
     labels: dict[str, list[str]]
     settings: dict[str, Any]
     window_s: float
-    frontend: dict[str, float]
+    frontend: dict[str, Any]
     dtype: str
     strides: list[list[float]]
     strides_frozen: bool
@@ -143,17 +144,17 @@ def _check(content: dict[str, Any]) -> None:
         if not isinstance(content.get(name), dict):
             raise ValueError(f"{name} is missing or wrong")
     check_labels(content["labels"])
-    if not all(fits(value, float) for value in content["frontend"].values()):
-        raise ValueError("frontend is wrong")
+    check_keys(content["frontend"], FrontendSettings, MODEL_CONFIG, "frontend.")
     check_keys(content["settings"], ModelSettings, MODEL_CONFIG, "settings.")
     recipe = content["training"].get("recipe", {})
     if not isinstance(recipe, dict):
         raise ValueError("training.recipe is wrong")
-    if max(len(str(settings)) for settings in (content["settings"], recipe.get("model"))) > _MAX_CHARACTERS:
+    settings = (content["settings"], content["frontend"], recipe.get("model"), recipe.get("frontend"))
+    if max(len(str(group)) for group in settings) > _MAX_CHARACTERS:
         raise ValueError(f"the settings of the network have more than {_MAX_CHARACTERS:,} characters")
     if len(content["labels"]) > _MAX_TASKS:
         raise ValueError(f"it has more than {_MAX_TASKS} tasks")
-    network = network_settings(content["settings"])
+    network = model_recipe(content["settings"], content["frontend"]).model
     if max(map(max, network.strides)) > _MAX_STRIDE:
         raise ValueError(f"settings.strides has a stride above {_MAX_STRIDE}")
     training = content["training"]
@@ -161,13 +162,14 @@ def _check(content: dict[str, Any]) -> None:
         raise ValueError("training is wrong")
 
 
-def network_settings(settings: dict[str, Any]) -> ModelSettings:
-    """Return checked settings of a network from plain values, as JSON has them.
+def model_recipe(settings: dict[str, Any], frontend: dict[str, Any]) -> Recipe:
+    """Return a recipe with the checked settings of a network and its frontend, from plain values.
 
     Raises:
         UserError: a value has the wrong type, is out of range, or contradicts another one.
     """
-    return recipes.build({"model": settings}).model
+    # Up to version 0.4.0, there was one frontend, and normalisation had no floor.
+    return recipes.build({"model": settings, "frontend": {"floor": 0.0} | frontend})
 
 
 def check_labels(labels: dict[str, list[str]]) -> None:

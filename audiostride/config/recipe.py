@@ -75,12 +75,12 @@ def load_with_options(
 def with_network(
     settings: dict[str, Any], given: Mapping[str, Any], read_network: Callable[[str], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return settings with the network of `training.init_from`, if there is one, below them.
+    """Return settings with network and frontend of `training.init_from`, if there is one, below them.
 
     Args:
         settings: groups of settings.
         given: the settings that go on top of them later, in groups.
-        read_network: returns the settings of `model` of a trained model, from its folder or file.
+        read_network: returns the groups `model` and `frontend` of a trained model, from its folder or file.
 
     Raises:
         UserError: if the settings ask for another shape than that of the network.
@@ -92,8 +92,8 @@ def with_network(
     network = read_network(source)
     channels = (merged.get("model") or {}).get("channels")
     if isinstance(channels, list | tuple):
-        check_channels(channels, network["channels"], source)
-    return merge({"model": network}, settings)
+        check_channels(channels, network["model"]["channels"], source)
+    return merge(network, settings)
 
 
 def check_channels(channels: Sequence[int], trained: Sequence[int], source: str) -> None:

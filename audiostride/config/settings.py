@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.messages import PlainValue
 from audiostride.config.ranges import AtLeast, Between, check_ranges
 from audiostride.config.trainer_arguments import check_trainer_arguments
@@ -126,11 +127,6 @@ class DataSettings:
                 _check_labels(f"data.labels.{task}", labels)
         elif self.labels is not None:
             _check_labels("data.labels", self.labels)
-
-    @property
-    def frames(self) -> int:
-        """Number of frames of a window's spectrogram, 100 per second."""
-        return round(100 * self.window_s)
 
     @property
     def corpora(self) -> list[str]:
@@ -254,6 +250,7 @@ class Recipe:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     trainer: dict[str, PlainValue] = field(default_factory=dict)
     """Arguments of Lightning's Trainer, for instance --trainer.devices 2."""
+    frontend: FrontendSettings = field(default_factory=FrontendSettings)
 
     def __post_init__(self) -> None:
         check_trainer_arguments(self.trainer)

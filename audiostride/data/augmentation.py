@@ -132,24 +132,28 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
     return waveform
 
 
-def mask(spectrogram: Tensor, draws: dict[str, Tensor], settings: AugmentationSettings) -> Tensor:
+def mask(
+    spectrogram: Tensor, draws: dict[str, Tensor], settings: AugmentationSettings, frame_rate: float
+) -> Tensor:
     """Set random ranges of frames and of mel channels to zero (SpecAugment, Park et al. 2019).
 
     Args:
-        spectrogram: (windows, frames, channels), normalised, so that zero is the mean.
+        spectrogram: (windows, images, frames, channels), normalised, so that zero is the mean. All images of
+            a window get the same masks.
         draws: see `Augmentation.draw`.
         settings: the largest widths of masks.
+        frame_rate: frames per second.
 
     Returns:
-        (windows, frames, channels).
+        (windows, images, frames, channels).
     """
-    frames, channels = spectrogram.shape[1:]
+    frames, channels = spectrogram.shape[2:]
     if "time_masks" in draws:
-        widest = settings.time_mask_s * 100  # 100 frames per second
-        spectrogram = spectrogram.masked_fill(_covered(draws["time_masks"], frames, widest)[:, :, None], 0)
+        covered = _covered(draws["time_masks"], frames, settings.time_mask_s * frame_rate)
+        spectrogram = spectrogram.masked_fill(covered[:, None, :, None], 0)
     if "frequency_masks" in draws:
         covered = _covered(draws["frequency_masks"], channels, settings.frequency_mask_channels)
-        spectrogram = spectrogram.masked_fill(covered[:, None, :], 0)
+        spectrogram = spectrogram.masked_fill(covered[:, None, None, :], 0)
     return spectrogram
 
 

@@ -16,7 +16,7 @@ def metadata(classifier: Classifier) -> dict[str, str]:
         name of its output), "sample_rate" in Hz, "window_s" (length in seconds of the windows that it was
         trained on), "cutoffs" (JSON, rows of `stride_table` for such a window) and "audiostride" (version).
     """
-    frames = round(classifier.window_s * classifier.sample_rate) // classifier.frontend.hop
+    frames = classifier.input_size()[0]
     outputs = dict(zip(classifier.labels, output_names(list(classifier.labels)), strict=True))
     return {
         "labels": json.dumps(classifier.labels),

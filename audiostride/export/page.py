@@ -167,7 +167,7 @@ def _cutoffs(classifier: Classifier) -> dict[str, float] | None:
     """Return the pass bands of the first layer, if it has low-pass windows."""
     if not has_low_pass(classifier):
         return None
-    frames = round(classifier.window_s * classifier.sample_rate) // classifier.frontend.hop
+    frames = classifier.input_size()[0]
     time, frequency = (row["pass_band"] for row in stride_table(classifier, frames)[:2])
     return {"time_hz": time, "cycles_per_mel": frequency}
 

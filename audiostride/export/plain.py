@@ -272,11 +272,8 @@ class ShownSpectrograms(nn.Module):
 
     def __init__(self, classifier: Classifier, names: Sequence[str], frames: int | None) -> None:
         super().__init__()
-        normalise, window = classifier.normalise, classifier.trunk.window
-        assert normalise.running_mean is not None
-        assert normalise.running_var is not None
-        self.mean = nn.Buffer(normalise.running_mean.float())
-        self.deviation = nn.Buffer((normalise.running_var.float() + normalise.eps).sqrt())
+        window, (mean, deviation) = classifier.trunk.window, classifier.channel_statistics()
+        self.mean, self.deviation = nn.Buffer(mean[0].clone()), nn.Buffer(deviation[0].clone())
         self.names = tuple(names)
         if "kept" in names:
             time, mel = classifier.trunk.strides[0].tolist()
@@ -331,11 +328,11 @@ class PlainClassifier(nn.Module):
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
         spectrogram = self.classifier.spectrogram(waveform)
         if self.any_length:
-            frames = spectrogram.shape[1]
+            frames = spectrogram.shape[2]
             length = torch.scalar_tensor(frames, dtype=torch.int64)
-            spectrogram = spectrogram.narrow(1, 0, as_symbol(length, 10, frames))
+            spectrogram = spectrogram.narrow(2, 0, as_symbol(length, 10, frames))
         logits = [values.float() for values in self.classifier.classify(spectrogram).values()]
-        return dict(zip(self.names, [*logits, *self.shown(spectrogram.float())], strict=True))
+        return dict(zip(self.names, [*logits, *self.shown(spectrogram[:, 0].float())], strict=True))
 
 
 def exported_program(

@@ -141,10 +141,10 @@ class DiffStrideNd(nn.Module):
         return tuple(self.window.output_length(n, s) for n, s in zip(sizes, self._host_strides, strict=True))
 
     def _read(self) -> None:
-        handed, self._handed = self._handed, None
+        knows, handed, self._handed = self.knows_strides(), self._handed, None
         if self.stride.is_meta:
             return
-        if handed and handed[0] is self.stride and handed[1] == _version(self.stride):
+        if handed and knows:
             self._host_strides = handed[2]
         elif transforms_active():
             self._host_strides = tuple(map(_item, self.strides))
@@ -170,6 +170,11 @@ class DiffStrideNd(nn.Module):
         """
         repeated = tuple(strides) * (self.axes // len(strides))
         self._handed = self.stride, _version(self.stride), repeated
+
+    def knows_strides(self) -> bool:
+        """Return whether the layer has been handed its present strides, see `hand_`."""
+        handed = self._handed
+        return handed is not None and handed[0] is self.stride and handed[1] == _version(self.stride)
 
     def keep_frozen_in_graph(self, y: Tensor) -> Tensor:
         """Return y, in distributed training with frozen strides in its graph, without a gradient for them.

@@ -54,7 +54,7 @@ def read_strides(network: nn.Module) -> None:
     >>> Network(DiffStride1d(stride=2.0, dim=-2), DiffStride1d(stride=2.0))(torch.ones(1, 100, 64)).shape
     torch.Size([1, 58, 40])
     """
-    layers = [layer for layer in diffstride_layers(network) if not layer.frozen]
+    layers = [layer for layer in diffstride_layers(network) if not layer.frozen and not layer.knows_strides()]
     if len(layers) > 1:
         _read_at_once(layers)
 

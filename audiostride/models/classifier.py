@@ -6,40 +6,56 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.model_config import check_labels
 from audiostride.config.settings import ModelSettings
-from audiostride.frontends.log_mel import LogMel
+from audiostride.frontends.build import build_frontend
 from audiostride.frontends.waveform import normalise_level
-from audiostride.layers import Window
+from audiostride.layers import Window, read_strides
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.prediction import predict as prediction
 from audiostride.prediction.predict import AnyPath, Waveform
 
+# Seconds above which the forward pass of the evaluation splits a waveform into windows.
+LONGEST_WHOLE_S = 60.0
 
-def build_trunk(settings: ModelSettings) -> SeparableCNN:
-    """Build the untrained network that the settings describe."""
+
+def build_trunk(settings: ModelSettings, images: int = 1) -> SeparableCNN:
+    """Build the untrained network that the settings describe, for so many spectrograms of the same sound."""
     return SeparableCNN(
         settings.channels,
         settings.strides,
         settings.downsampling,
         Window(settings.smoothness, settings.ramp, settings.multiple),
         settings.shared,
+        in_channels=images,
     )
+
+
+def is_traced() -> bool:
+    """Return whether a compiler or an exporter records the operations of a forward pass."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 class Classifier(nn.Module):
     """Waveforms to logits, for one task or several.
 
-    A batch norm without weights normalises spectrograms per mel channel; its running mean and variance are
-    saved with the model.
+    A batch norm without weights normalises spectrograms per channel; its running mean and variance are saved
+    with the model. A channel whose deviation is below `smallest_deviation` is divided by that instead.
+    Otherwise channels without a signal, such as those above 4 kHz in sound that was recorded at 8 kHz, would
+    be amplified until their dither fills them.
 
     Args:
         labels: labels of each task, in the order of its logits.
         settings: settings of the network and its downsampling; by default the paper's.
-        window_s: length in seconds of the windows that the classifier is trained on. A longer recording is
-            split into such windows, and their logits are averaged; the forward pass does not do this.
+        window_s: length in seconds of the windows that the classifier is trained on. `predict` splits a
+            longer recording into such windows and averages their logits. The forward pass does so in
+            evaluation mode for waveforms of more than `LONGEST_WHOLE_S` seconds, without gradients, so that
+            memory does not grow with their length.
+        frontend: settings of the frontend; by default the paper's.
 
     Shape:
         (batch, samples), floating point in [−1, 1] or int16 at `sample_rate`, to a dict from task to logits
@@ -49,6 +65,8 @@ class Classifier(nn.Module):
         sample_rate: sample rate of the waveforms in Hz.
         labels: dict from task to its labels.
         settings: as given.
+        frontend_settings: as given to `frontend`.
+        smallest_deviation: deviation below which a channel of the features counts as quiet.
         window_s: as given.
         origin: what is known about the training of a loaded classifier, for example step and recipe.
 
@@ -56,7 +74,6 @@ class Classifier(nn.Module):
         ValueError: if there is no task, if a task has no labels or one twice, or if `SeparableCNN` refuses
             the settings; in the forward pass if the waveforms have another shape.
 
-    >>> import torch
     >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2)))).eval()
     >>> classifier(torch.zeros(3, classifier.sample_rate))["word"].shape
     torch.Size([3, 2])
@@ -67,30 +84,39 @@ class Classifier(nn.Module):
         labels: Mapping[str, Sequence[str]],
         settings: ModelSettings | None = None,
         window_s: float = 1.0,
+        frontend: FrontendSettings | None = None,
     ) -> None:
         super().__init__()
         self.labels = {task: list(names) for task, names in labels.items()}
         check_labels(self.labels)
         self.origin: dict[str, Any] = {}
         self.settings, self.window_s = settings or ModelSettings(), window_s
-        self.frontend = LogMel()
+        self.frontend_settings = frontend or FrontendSettings()
+        self.frontend = build_frontend(self.frontend_settings)
         self.sample_rate = self.frontend.sample_rate
-        self.normalise = nn.BatchNorm1d(self.frontend.mel_channels, affine=False)
-        self.trunk = build_trunk(self.settings)
+        floor = self.frontend_settings.floor
+        self.smallest_deviation = self.frontend.smallest_deviation if floor is None else floor
+        self.normalise = nn.BatchNorm1d(self.frontend.images * self.frontend.channels, affine=False)
+        self.trunk = build_trunk(self.settings, self.frontend.images)
         # A list in the order of `labels`: a ModuleDict does not accept every name of a task.
         self.heads = nn.ModuleList(
             nn.Linear(self.trunk.embedding_size, len(names)) for names in self.labels.values()
         )
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        longest = round(LONGEST_WHOLE_S * self.sample_rate)
+        if waveform.ndim == 2 and waveform.shape[1] > longest and not self.training and not is_traced():
+            return prediction.mean_over_windows(self, waveform)
         return self.classify(self.spectrogram(waveform))
 
     def embed(self, waveform: Tensor) -> Tensor:
         """Return the trunk's embeddings (batch, channels[-1]) of waveforms (batch, samples)."""
-        return self.trunk(self.spectrogram(waveform).unsqueeze(1))
+        return self.trunk(self.spectrogram(waveform))
 
     def spectrogram(self, waveform: Tensor, gain: Tensor | None = None) -> Tensor:
-        """Return normalised log-mel spectrograms (batch, time, mel) of waveforms (batch, samples).
+        """Return the network's input (batch, images, time, mel) for waveforms (batch, samples).
+
+        These are normalised spectrograms, several of the same sound if the frontend has several windows.
 
         Args:
             waveform: (batch, samples).
@@ -101,12 +127,42 @@ class Classifier(nn.Module):
         if self.settings.level == "rms":
             waveform = normalise_level(waveform)
             waveform = waveform if gain is None else waveform * gain[:, None]
-        spectrogram = self.frontend(waveform).to(self.heads[0].weight.dtype)
-        return self.normalise(spectrogram.mT).mT
+        read_strides(self)
+        features = self.frontend.features(waveform).to(self.heads[0].weight.dtype)
+        return self.frontend.downsample(self.normalised(features))
+
+    def input_size(self, samples: int | None = None) -> tuple[int, int]:
+        """Return (time, mel) of the network's input for so many samples, by default those of a window."""
+        return self.frontend.size(round(self.window_s * self.sample_rate) if samples is None else samples)
+
+    def normalised(self, features: Tensor) -> Tensor:
+        """Return the features of the frontend (batch, images, frames, channels), normalised per channel."""
+        normalised = self.normalise(features.transpose(-1, -2).flatten(1, 2))
+        assert self.normalise.running_var is not None
+        deviation = (self.normalise.running_var + self.normalise.eps).sqrt()
+        normalised = normalised * (deviation / deviation.clamp(min=self.smallest_deviation)).unsqueeze(1)
+        return normalised.unflatten(1, (features.shape[1], features.shape[-1])).transpose(-1, -2)
+
+    def channel_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return what normalisation subtracts and divides by in evaluation mode, each (images, channels)."""
+        mean, variance = self.normalise.running_mean, self.normalise.running_var
+        assert mean is not None
+        assert variance is not None
+        deviation = (variance.float() + self.normalise.eps).sqrt().clamp(min=self.smallest_deviation)
+        shape = (self.frontend.images, self.frontend.channels)
+        return mean.float().view(shape), deviation.view(shape)
+
+    @property
+    def strides(self) -> Tensor:
+        """Current strides (layers, 2) over time and frequency: those of the frontend, if it has them, and of
+        the trunk's blocks."""
+        resampling = self.frontend.strides
+        trunk = self.trunk.strides
+        return trunk if resampling is None else torch.cat([resampling.to(trunk).unsqueeze(0), trunk])
 
     def classify(self, spectrogram: Tensor) -> dict[str, Tensor]:
-        """Return the logits (batch, classes) of each task for normalised spectrograms (batch, time, mel)."""
-        embedding = self.trunk(spectrogram.unsqueeze(1))
+        """Return the logits (batch, classes) of each task for the network's input, see `spectrogram`."""
+        embedding = self.trunk(spectrogram)
         return {task: head(embedding) for task, head in zip(self.labels, self.heads, strict=True)}
 
     def predict(
@@ -149,7 +205,6 @@ class Classifier(nn.Module):
             UserError: if there is no such task, or not enough memory for a batch.
             ValueError: if a waveform or an argument is of the wrong type, shape or size.
 
-        >>> import torch
         >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2))))
         >>> rows = classifier.predict(torch.randn(44100) / 10, sample_rate=44100, top=2)
         >>> [list(row) for row in rows]
@@ -200,7 +255,6 @@ class Classifier(nn.Module):
             UserError: if there is no such task.
             ValueError: if a chunk or an argument is of the wrong type, shape or size.
 
-        >>> import torch
         >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2))))
         >>> chunks = (torch.randn(1000) / 10 for _ in range(48))
         >>> [(row["begin_s"], row["end_s"]) for row in classifier.stream(chunks, hop=1.0)]
@@ -213,7 +267,12 @@ class Classifier(nn.Module):
         settings = asdict(self.settings)
         if self.trunk.downsampling == "diffstride":
             settings["smoothness"] = self.trunk.window.smoothness  # training may have changed it
-        return {"labels": self.labels, "settings": settings, "window_s": self.window_s}
+        return {
+            "labels": self.labels,
+            "settings": settings,
+            "window_s": self.window_s,
+            "frontend": asdict(self.frontend_settings),
+        }
 
     def save(self, folder: str | os.PathLike[str], card: str | None = None) -> None:
         """Save the classifier as a model folder, which `load` reads: for others, or for a hub.

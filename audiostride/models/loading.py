@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from audiostride.config import recipe as recipes
+from audiostride.config.model_config import model_recipe
 from audiostride.config.run_folder import checkpoint_path
-from audiostride.config.settings import ModelSettings
+from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
 from audiostride.layers import freeze_
 from audiostride.models.classifier import Classifier, build_trunk
@@ -53,11 +54,12 @@ def restore(saved: Mapping[str, Any], path: Path) -> Classifier:
             str(task): [str(label) for label in labels]
             for task, labels in saved["classifier"]["labels"].items()
         }
-        settings = recipes.build({"model": saved["classifier"]["settings"]}).model
+        made_of = saved["classifier"]
+        recipe = model_recipe(made_of["settings"], made_of.get("frontend", {}))
         window_s = _window_length(saved)
-        _check_sizes(settings, weights)
+        _check_sizes(recipe, weights)
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced at once
-            classifier = Classifier(labels, settings, window_s)
+            classifier = Classifier(labels, recipe.model, window_s, recipe.frontend)
         classifier.to(saved.get("folder", {}).get("dtype"))
         classifier.load_state_dict(weights)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -91,10 +93,10 @@ def _window_length(saved: Mapping[str, Any]) -> float:
     return recipes.build({"data": {"window_s": window_s}}).data.window_s
 
 
-def _check_sizes(settings: ModelSettings, weights: Mapping[str, Tensor]) -> None:
+def _check_sizes(recipe: Recipe, weights: Mapping[str, Tensor]) -> None:
     """Raise an error if the weights are not those of a trunk, before memory is allocated for it."""
     with torch.device("meta"):
-        trunk = build_trunk(settings).state_dict()
+        trunk = build_trunk(recipe.model, recipe.frontend.images).state_dict()
     if any(weights[f"trunk.{name}"].shape != value.shape for name, value in trunk.items()):
         raise ValueError("the weights do not fit the settings")
 

@@ -19,14 +19,13 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-import audiostride
 from audiostride.config import recipe as recipes
 from audiostride.config.model_config import (
     TRAINING,
     DType,
     ModelConfig,
     is_model_config,
-    network_settings,
+    model_recipe,
     read_model_config,
 )
 from audiostride.config.ranges import fits
@@ -76,7 +75,7 @@ def describe(classifier: Classifier) -> tuple[ModelConfig, bytes]:
     if dtype not in get_args(DType):
         raise UserError(f"a classifier with weights of the type {dtype} cannot be saved: convert it first")
     weights = _weights(classifier)
-    blank = _blank(made_of["labels"], made_of["settings"], dtype)
+    blank = _blank(made_of["labels"], made_of["settings"], made_of["frontend"], dtype)
     if problem := _problem(weights, blank.state_dict()):
         raise UserError(f"the classifier cannot be saved: {problem}")
     content = serialise(weights, {"format": "pt"})
@@ -86,7 +85,7 @@ def describe(classifier: Classifier) -> tuple[ModelConfig, bytes]:
         labels=made_of["labels"],
         settings=made_of["settings"],
         window_s=made_of["window_s"],
-        frontend=classifier.frontend.configuration(),
+        frontend=made_of["frontend"],
         dtype=dtype,
         strides=classifier.trunk.strides.tolist(),
         strides_frozen=bool(layers) and all(layer.frozen for layer in layers),
@@ -125,10 +124,13 @@ def _weights(classifier: Classifier) -> dict[str, Tensor]:
     }
 
 
-def _blank(labels: dict[str, list[str]], settings: dict[str, Any], dtype: str) -> Classifier:
+def _blank(
+    labels: dict[str, list[str]], settings: dict[str, Any], frontend: dict[str, Any], dtype: str
+) -> Classifier:
     """Return a classifier whose weights have shapes and types, but take no memory."""
+    recipe = model_recipe(settings, frontend)
     with torch.device("meta"):
-        return Classifier(labels, network_settings(settings)).to(getattr(torch, dtype))
+        return Classifier(labels, recipe.model, frontend=recipe.frontend).to(getattr(torch, dtype))
 
 
 def _problem(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
@@ -200,16 +202,19 @@ def read_model(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise UserError(f"the model folder {folder} lacks {name}: get the whole folder again")
     config = read_model_config(folder)
-    blank = _blank(config.labels, config.settings, config.dtype)
-    if config.frontend != blank.frontend.configuration():
-        raise UserError(
-            f"{folder / MODEL_CONFIG} describes another frontend than that of audiostride "
-            f"{audiostride.__version__}: install audiostride {config.audiostride}"
-        )
+    try:
+        blank = _blank(config.labels, config.settings, config.frontend, config.dtype)
+    except ValueError as error:  # mel channels that are too narrow for their windows
+        raise UserError(f"{folder / MODEL_CONFIG} is wrong: {error}") from error
     weights = _read_weights(folder / WEIGHTS, config.sha256, blank.state_dict())
     training, card = config.training, folder / CARD
     return {
-        "classifier": {"labels": config.labels, "settings": config.settings, "window_s": config.window_s},
+        "classifier": {
+            "labels": config.labels,
+            "settings": config.settings,
+            "window_s": config.window_s,
+            "frontend": config.frontend,
+        },
         "state_dict": {f"{WEIGHT_PREFIX}{name}": value for name, value in weights.items()},
         "global_step": training.get("step"),
         "recipe": training.get("recipe", {}),

@@ -60,9 +60,10 @@ class SeparableCNN(nn.Module):
         downsampling: "strided", "max", "average", "blur", "spectral" or "diffstride"; see `ConvDownsample`.
         window: window of the DiffStride layers; other kinds of downsampling ignore it.
         shared: learn one stride per block for time and frequency instead of one each (paper table A.7).
+        in_channels: number of spectrograms of the same sound.
 
     Shape:
-        (batch, 1, time, mel) to (batch, channels[-1]).
+        (batch, in_channels, time, mel) to (batch, channels[-1]).
 
     Raises:
         ValueError: if there are not as many channels as strides, if a stride is below 1, if a stride is not
@@ -83,6 +84,7 @@ class SeparableCNN(nn.Module):
         downsampling: Downsampling = "diffstride",
         window: Window = Window(),
         shared: bool = False,
+        in_channels: int = 1,
     ) -> None:
         super().__init__()
         if len(channels) != len(strides):
@@ -90,20 +92,24 @@ class SeparableCNN(nn.Module):
                 f"channels and strides need one entry per block, but have {len(channels)} and {len(strides)}"
             )
         self.downsampling, self.embedding_size = downsampling, channels[-1]
+        self.in_channels = in_channels
         # Spectral pooling has no ramp; other kinds have no window.
         self.window = window if downsampling == "diffstride" else Window(smoothness=0.0)
         self.blocks = nn.Sequential(
             *(
                 SeparableBlock(before, after, pair, downsampling, window, shared)
-                for (before, after), pair in zip(pairwise((1, *channels)), strides, strict=True)
+                for (before, after), pair in zip(pairwise((in_channels, *channels)), strides, strict=True)
             )
         )
         # Channels-last makes convolutions faster and resampling a few large products.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != 1:
-            raise ValueError(f"expected spectrograms (batch, 1, time, mel), but got shape {tuple(x.shape)}")
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"expected spectrograms (batch, {self.in_channels}, time, mel), but got shape "
+                f"{tuple(x.shape)}"
+            )
         read_strides(self)
         return self.blocks(x).amax((-2, -1))
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from audiostride.audio_file import BadSoundError, resample, to_int16
 from audiostride.prediction.batches import (
@@ -30,7 +31,7 @@ from audiostride.prediction.labels import (
 )
 from audiostride.prediction.reading import End, Item, read_files
 from audiostride.prediction.sources import expand
-from audiostride.prediction.windows import WindowCutter
+from audiostride.prediction.windows import WindowCutter, consecutive_windows
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,29 @@ def logits_of(model: Any, tasks: Iterable[str]) -> Function:
         return {task: logits[task] for task in tasks}
 
     return function
+
+
+@torch.no_grad()
+def mean_over_windows(model: Any, waveform: Tensor) -> dict[str, Tensor]:
+    """Return the logits (batch, classes) of each task, averaged over the windows of long waveforms.
+
+    The windows are those of the evaluation, see `consecutive_windows`. Memory does not grow with the length,
+    because the logits carry no gradient.
+
+    Args:
+        model: the classifier, in evaluation mode.
+        waveform: (batch, samples).
+    """
+    window = window_samples(model)
+    (count,), (first,) = consecutive_windows(np.array([waveform.shape[1]]), window)
+    padded = pad(waveform, (-int(first), int(first + count * window) - waveform.shape[1]))
+    windows = padded.unfold(1, window, window)
+    at_once = max(1, default_batch_size(model.window_s, waveform.device) // len(waveform))
+    sums: dict[str, Tensor] = {}
+    for group in windows.split(at_once, 1):
+        for task, logits in model(group.flatten(0, 1)).items():
+            sums[task] = sums.get(task, 0) + logits.unflatten(0, group.shape[:2]).sum(1)
+    return {task: total / int(count) for task, total in sums.items()}
 
 
 def batch_options(model: Model, batch_size: int | None) -> tuple[int, torch.device]:

@@ -67,7 +67,7 @@ class Examination:
     @property
     def strides(self) -> Rows:
         """A row per layer and axis, see `stride_table`."""
-        return stride_table(self.run.classifier, self.run.recipe.data.frames)
+        return stride_table(self.run.classifier, self.run.classifier.input_size()[0])
 
     @property
     def parameters(self) -> int:
@@ -77,7 +77,7 @@ class Examination:
     @property
     def mega_macs(self) -> float:
         """Multiply-accumulates of the trunk for one window, in millions."""
-        return summary(self.run.classifier.trunk, self.run.recipe.data.frames)[-1]["mega_macs"]
+        return summary(self.run.classifier.trunk, *self.run.classifier.input_size())[-1]["mega_macs"]
 
 
 def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examination:

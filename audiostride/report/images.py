@@ -67,7 +67,7 @@ def run_images(one: Examination, alone: bool) -> list[Image]:
         one: the run.
         alone: whether the report has no other run. Otherwise the comparison shows the strides.
     """
-    runs, names, frames = [one.run], [Path(one.run.name).name], one.run.recipe.data.frames
+    runs, names, frames = [one.run], [Path(one.run.name).name], one.run.classifier.input_size()[0]
 
     def draw() -> list[NamedFigure | None]:
         figures = [draw_learning_curves(runs, names, one.step)]

@@ -156,7 +156,7 @@ def page(
 
 def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
     """Return the content of the section that compares all runs."""
-    frames = examined[0].run.recipe.data.frames
+    frames = examined[0].run.classifier.input_size()[0]
     tables = [(one.title, stride_table(one.run.classifier, frames)) for one in examined]
     rows = [row for one in examined for row in one.accuracies]
     return {

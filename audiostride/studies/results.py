@@ -106,8 +106,12 @@ def _tests(runs: Sequence[Run]) -> dict[str, Results]:
 def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     """Return milliseconds of a training step and of inference by the name of each run."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    networks = {run.name: load(run.folder).trunk.to(device) for run in runs}
-    x = {run.name: torch.randn(32, 1, run.recipe.data.frames, 64).to(device) for run in runs}
+    classifiers = {run.name: load(run.folder) for run in runs}
+    networks = {name: classifier.trunk.to(device) for name, classifier in classifiers.items()}
+    x = {
+        name: torch.randn(32, classifier.frontend.images, *classifier.input_size()).to(device)
+        for name, classifier in classifiers.items()
+    }
     logger.info(f"measuring {len(networks)} networks")
     keep_freed_memory()
     inference_ms = in_turns({name: inference(network, x[name]) for name, network in networks.items()}, 5)
@@ -177,16 +181,16 @@ def _difference(
 
 
 def _mega_macs(run: Run) -> float:
-    return summary(load(run.folder).trunk, run.recipe.data.frames)[-1]["mega_macs"]
+    classifier = load(run.folder)
+    return summary(classifier.trunk, *classifier.input_size())[-1]["mega_macs"]
 
 
 def _stride_rows(groups: Groups, table: Table) -> Rows:
     """Return one row per group, layer and axis, see `stride_table`."""
     result = []
     for values, runs in groups:
-        strides = [
-            ("", stride_table(load(run.folder), table.frames or run.recipe.data.frames)) for run in runs
-        ]
+        classifiers = [load(run.folder) for run in runs]
+        strides = [("", stride_table(one, table.frames or one.input_size()[0])) for one in classifiers]
         rows = [row for row in group_means(strides) if table.layers is None or row["layer"] in table.layers]
         result += [_join(values, {name: row[name] for name in row if name != "group"}) for row in rows]
     return result

@@ -101,13 +101,13 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
 def _source(recipe: Recipe) -> Classifier | None:
     """Return the trained classifier that a recipe begins with, if it names one."""
     source = recipe.training.init_from
-    return load_source(source, recipe.model) if source else None
+    return load_source(source, recipe) if source else None
 
 
 def _module(recipe: Recipe, data: WindowsModule, source: Classifier | None) -> ClassifierTraining:
     """Return what a recipe trains, with the initial weights of the seed, or those of a trained classifier."""
     seed_everything(recipe.training.seed, verbose=False)
-    classifier = Classifier(data.labels, recipe.model, recipe.data.window_s)
+    classifier = Classifier(data.labels, recipe.model, recipe.data.window_s, recipe.frontend)
     if source is not None:
         for sentence in take_over(classifier, source, str(recipe.training.init_from)):
             rank_zero_only(logger.info)(sentence)

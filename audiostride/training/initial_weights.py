@@ -7,16 +7,18 @@ from typing import Any
 
 import torch
 
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.recipe import check_channels, read_config
 from audiostride.config.run_folder import last_checkpoint
-from audiostride.config.settings import ModelSettings, TrainingSettings
+from audiostride.config.settings import Recipe, TrainingSettings
 from audiostride.errors import UserError
+from audiostride.frontends.build import build_frontend
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import load
 
 
 def network_settings(source: str, run: Path | None = None) -> dict[str, Any]:
-    """Return the settings of `model` that a run has if its recipe does not give them.
+    """Return the settings of `model` and `frontend` that a run has if its recipe does not give them.
 
     Args:
         source: a run folder, a checkpoint file or a model folder.
@@ -27,8 +29,10 @@ def network_settings(source: str, run: Path | None = None) -> dict[str, Any]:
         UserError: if the model cannot be read.
     """
     if run is not None and last_checkpoint(run).is_file():
-        return asdict(read_config(run).model)
-    return load(source).configuration()["settings"]
+        recipe = read_config(run)
+        return {"model": asdict(recipe.model), "frontend": asdict(recipe.frontend)}
+    configuration = load(source).configuration()
+    return {"model": configuration["settings"], "frontend": configuration["frontend"]}
 
 
 def check_frozen(settings: TrainingSettings) -> None:
@@ -43,19 +47,37 @@ def check_frozen(settings: TrainingSettings) -> None:
             )
 
 
-def load_source(source: str, settings: ModelSettings) -> Classifier:
+def load_source(source: str, recipe: Recipe) -> Classifier:
     """Return the classifier to begin with.
 
     Args:
         source: a run folder (its best checkpoint), a checkpoint file or a model folder.
-        settings: the network that gets its weights.
+        recipe: network and frontend that get its weights.
 
     Raises:
         UserError: if the model cannot be read, or its weights have other shapes than those of the network.
     """
     loaded = load(source)
-    check_channels(settings.channels, loaded.settings.channels, source)
+    check_channels(recipe.model.channels, loaded.settings.channels, source)
+    _check_frontend(recipe.frontend, loaded, source)
     return loaded
+
+
+def _check_frontend(settings: FrontendSettings, trained: Classifier, source: str) -> None:
+    """Raise `UserError` if the network of a trained model cannot follow a frontend."""
+    frontend, before = build_frontend(settings), trained.frontend
+    shapes = [(one.images, one.channels) for one in (frontend, before)]
+    if settings.kind != trained.frontend_settings.kind or shapes[0] != shapes[1]:
+        texts = [
+            f"{kind} with {channels} channels" + (f" in {images} windows" if images > 1 else "")
+            for kind, (images, channels) in zip(
+                (settings.kind, trained.frontend_settings.kind), shapes, strict=True
+            )
+        ]
+        raise UserError(
+            f"the frontend is {texts[0]}, but that of {source} is {texts[1]}: leave the settings of frontend "
+            "out, or give those of the model to train further"
+        )
 
 
 @torch.no_grad()
@@ -76,11 +98,9 @@ def take_over(classifier: Classifier, source: Classifier, name: str) -> list[str
     weights = {
         key: value
         for key, value in source.state_dict().items()
-        if key.startswith(("normalise.", "trunk.")) and not key.endswith(".pool.stride")
+        if key.startswith(("normalise.", "frontend.", "trunk."))
+        and (not key.endswith(".stride") or _takes_strides(classifier, source, key.split(".")[0]))
     }
-    if _takes_strides(classifier, source):
-        strides = source.trunk.state_dict()
-        weights |= {f"trunk.{key}": value for key, value in strides.items() if key.endswith(".pool.stride")}
     classifier.load_state_dict(weights, strict=False)
     taken, new = [], []
     for (task, labels), head in zip(classifier.labels.items(), classifier.heads, strict=True):
@@ -96,8 +116,10 @@ def take_over(classifier: Classifier, source: Classifier, name: str) -> list[str
     return [_summary(classifier, name, taken, new), *_differences(classifier, source, name)]
 
 
-def _takes_strides(classifier: Classifier, source: Classifier) -> bool:
-    """Return whether learned strides are the start of those to learn."""
+def _takes_strides(classifier: Classifier, source: Classifier, part: str = "trunk") -> bool:
+    """Return whether learned strides of the trunk or the frontend are the start of those to learn."""
+    if part == "frontend":
+        return classifier.frontend_settings == source.frontend_settings
     both = classifier.settings, source.settings
     learned = all(settings.downsampling == "diffstride" for settings in both)
     return learned and both[0].strides == both[1].strides and both[0].shared == both[1].shared
@@ -130,8 +152,10 @@ def _differences(classifier: Classifier, source: Classifier, name: str) -> Itera
 
 def _settings(classifier: Classifier) -> dict[str, Any]:
     """Return by their names the settings that matter to the weights."""
-    settings = classifier.configuration()["settings"]
-    return {f"model.{key}": value for key, value in settings.items()} | {"data.window_s": classifier.window_s}
+    made_of = classifier.configuration()
+    settings = {f"model.{key}": value for key, value in made_of["settings"].items()}
+    frontend = {f"frontend.{key}": value for key, value in made_of["frontend"].items()}
+    return {**settings, **frontend, "data.window_s": classifier.window_s}
 
 
 def _join(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -79,8 +79,9 @@ class ClassifierTraining(LightningModule):
     def setup(self, stage: str) -> None:
         """Make the trunk constant if the settings say so, before distributed training looks for gradients."""
         if stage == "fit" and self.settings.freeze_trunk:
-            self.classifier.trunk.requires_grad_(False)
-            freeze_(self.classifier.trunk)
+            for part in (self.classifier.frontend, self.classifier.trunk):
+                part.requires_grad_(False)
+                freeze_(part)
 
     def on_fit_start(self) -> None:
         self.stride_schedule.steps = self.planned_steps
@@ -90,8 +91,8 @@ class ClassifierTraining(LightningModule):
         """Set the mode of the classifier; a frozen trunk stays in evaluation mode."""
         super().train(mode)
         if self.settings.freeze_trunk:
-            self.classifier.normalise.eval()
-            self.classifier.trunk.eval()
+            for part in (self.classifier.frontend, self.classifier.normalise, self.classifier.trunk):
+                part.eval()
         return self
 
     def on_train_epoch_start(self) -> None:
@@ -106,7 +107,9 @@ class ClassifierTraining(LightningModule):
         waveform = augment(batch["waveform"], draws) if draws else batch["waveform"]
         # A gain before the level is normalised only clips; see augmentation.gain_db.
         gain = draws["gain"][: len(waveform)] if "gain" in draws else None
-        spectrogram = mask(self.classifier.spectrogram(waveform, gain), draws, self.augmentation)
+        spectrogram = self.classifier.spectrogram(waveform, gain)
+        seconds = waveform.shape[-1] / self.classifier.sample_rate
+        spectrogram = mask(spectrogram, draws, self.augmentation, spectrogram.shape[-2] / seconds)
         totals, figures = {}, []
         for task, logits in self.classifier.classify(spectrogram).items():
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -117,7 +120,7 @@ class ClassifierTraining(LightningModule):
             figures.append(torch.stack([totals[task].detach(), count, correct, labelled]))
         loss = self._global_loss(totals, sum_over_devices(torch.stack(figures)))
         if self.settings.complexity > 0:
-            strides = self.classifier.trunk.strides
+            strides = self.classifier.strides
             loss, cost = add_complexity(loss, strides, self.settings.complexity)
             self.log("train/complexity", cost)
         return loss
@@ -195,7 +198,8 @@ class ClassifierTraining(LightningModule):
         if trunk_rate is None:
             return parameter_groups(self.classifier, stride_lr=stride_rate)
         stride_rate = trunk_rate if stride_rate is None else stride_rate
-        return [heads, *parameter_groups(self.classifier.trunk, stride_lr=stride_rate, lr=trunk_rate)]
+        body = nn.ModuleList([self.classifier.frontend, self.classifier.trunk])
+        return [heads, *parameter_groups(body, stride_lr=stride_rate, lr=trunk_rate)]
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation(self.trainer.val_dataloaders)
@@ -247,5 +251,11 @@ class ClassifierTraining(LightningModule):
         checkpoint["classifier"] = self.classifier.configuration()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, WindowsModule):
-            recipe = Recipe(self.classifier.settings, data.data, self.settings, self.augmentation)
+            recipe = Recipe(
+                self.classifier.settings,
+                data.data,
+                self.settings,
+                self.augmentation,
+                frontend=self.classifier.frontend_settings,
+            )
             checkpoint["recipe"] = asdict(recipe)  # config.yaml is compared with it

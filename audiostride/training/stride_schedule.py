@@ -1,7 +1,7 @@
 """What training does to strides besides optimising them: narrowing ramps, freezing, projection."""
 
 from audiostride.config.settings import TrainingSettings
-from audiostride.layers.learned_strides import diffstride_layers, freeze_
+from audiostride.layers.learned_strides import diffstride_layers, freeze_, project_
 from audiostride.models.classifier import Classifier
 
 # Fraction of the steps over which ramps narrow from training.smoothness_from to model.smoothness.
@@ -62,4 +62,4 @@ class StrideSchedule:
 
     def after_optimizer_step(self) -> None:
         """Put strides back into their range."""
-        self.classifier.trunk.project_()
+        project_(self.classifier)

@@ -136,7 +136,7 @@ class StrideLog(Callback):
         self.last_step = step
         assert isinstance(pl_module, ClassifierTraining)
         scalars = {}
-        for row in stride_table(pl_module.classifier, _frames(trainer)):
+        for row in stride_table(pl_module.classifier, pl_module.classifier.input_size()[0]):
             axis = f"block{row['layer']}/{row['axis']}"
             scalars[f"stride/{axis}"] = row["stride"]
             if row["pass_band"] is not None:
@@ -187,23 +187,19 @@ def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
     figures = {}
     classifier = module.classifier
     if has_low_pass(classifier):
-        figures["windows"] = draw_windows(classifier, classifier.settings.strides, _frames(trainer)).figure
+        frames = classifier.input_size()[0]
+        figures["windows"] = draw_windows(classifier, classifier.settings.strides, frames).figure
         figures["low_pass"] = _low_pass_figure(classifier, trainer)
     for task, outcomes in module.outcomes.items():
         figures[f"confusion/{task}"] = draw_confusion(task, outcomes, classifier.labels[task]).figure
     return figures
 
 
-def _frames(trainer: Trainer) -> int:
-    """Return the number of frames in the network's input."""
-    return trainer.datamodule.data.frames  # type: ignore[attr-defined]
-
-
 def _low_pass_figure(classifier: Classifier, trainer: Trainer) -> Figure:
     """Draw a recording before and after the first low-pass, from validation if it has any, else training."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, WindowsModule)
-    frames = _frames(trainer)
+    frames = classifier.input_size()[0]
     split = "valid" if len(data.select("valid").recordings) else "train"
     waveform = EvaluationWindows(data.select(split), 1, data.window)[0]["waveform"][0]
     device = next(classifier.parameters()).device

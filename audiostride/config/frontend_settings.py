@@ -1,0 +1,120 @@
+"""The settings of a frontend. This module does not import torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from audiostride.config.ranges import AtLeast, Between, check_ranges
+
+SampleRate = Annotated[int, Between(1000, 384_000)]
+Milliseconds = Annotated[float, Between(0.01, 10_000)]
+MelChannels = Annotated[int, Between(1, 2048)]
+Hertz = Annotated[float, Between(0, 192_000)]
+
+# The highest frequency by default, as a fraction of the sample rate: the 7800 Hz of Tagliasacchi et al. 2019.
+_HIGHEST = 7800 / 16_000
+# No frontend comes near this limit; without it a stranger's model could exhaust the memory.
+_LARGEST_TABLE = 20_000_000
+
+
+@dataclass
+class FrontendSettings:
+    """From waveforms to spectrograms."""
+
+    kind: Literal["log_mel", "pcen", "learned_resolution", "leaf"] = "log_mel"
+    """log_mel: log-mel spectrograms, as in the paper. pcen: per-channel energy normalisation instead of the
+    logarithm. learned_resolution: dense log-mel spectrograms with several windows, whose hop and mel channels
+    are learned by DiffStride. leaf: learned Gabor filters, with a learned hop."""
+    sample_rate: SampleRate = 16_000
+    """Sample rate of the waveforms in Hz; that of the corpora (see audiostride prepare --sample_rate)."""
+    window_ms: Milliseconds = 25.0
+    """Length of the analysis window in milliseconds; of leaf, that of its filters."""
+    hop_ms: Milliseconds = 10.0
+    """Distance between frames in milliseconds. Where it is learned, it begins here."""
+    mel_channels: MelChannels = 64
+    """Number of mel channels; of leaf, number of filters. Where it is learned, it begins here."""
+    f_min: Hertz = 60.0
+    """Lower edge of the lowest channel in Hz."""
+    f_max: Hertz | None = None
+    """Upper edge of the highest channel in Hz. (default: 0.4875 times the sample rate, 7800 Hz at 16 kHz)"""
+    compression: Literal["log", "root"] = "log"
+    """Compression of the power: its logarithm, or its cube root. Not for pcen and leaf."""
+    offset: Annotated[float, Between(1e-12, 1)] = 1e-6
+    """Number added to the power before it is compressed. A sine of full scale reaches about 1e4."""
+    floor: Annotated[float, AtLeast(0)] | None = None
+    """Standard deviation of a channel below which it counts as quiet: normalisation does not amplify it
+    further. (default: 1 for the logarithm of the power, where channels with sound have 2 to 5; 0.05 for the
+    cube root; 0.02 for pcen and leaf)"""
+    pcen_learned: bool = True
+    """Learn the parameters of per-channel energy normalisation (pcen, leaf) for each channel, instead of
+    keeping their initial values."""
+    windows_ms: Sequence[Milliseconds] = (25.0, 50.0, 100.0)
+    """Of learned_resolution: lengths of its analysis windows in milliseconds. Their spectrograms are input
+    channels of the network, which learns what to use. It replaces window_ms."""
+    dense_hop_ms: Milliseconds = 2.5
+    """Of learned_resolution and leaf: distance in milliseconds between the frames from which the learned hop
+    is made."""
+    dense_channels: MelChannels = 128
+    """Of learned_resolution: number of mel channels from which the learned ones are made."""
+    smoothness: Annotated[float, AtLeast(0)] = 4.0
+    """Of learned_resolution and leaf: width in DFT bins of the ramp of their DiffStride layer. It lies inside
+    the cut-off."""
+
+    def __post_init__(self) -> None:
+        self.windows_ms = tuple(self.windows_ms)
+        check_ranges(self, "frontend.")
+        if not self.windows_ms:
+            raise ValueError("frontend.windows_ms names no window")
+        self._check_frequencies()
+        self._check_resolution()
+
+    @property
+    def images(self) -> int:
+        """Number of spectrograms of the same sound, the input channels of the network."""
+        return len(self.windows_ms) if self.kind == "learned_resolution" else 1
+
+    @property
+    def highest_hz(self) -> float:
+        """Upper edge of the highest channel in Hz."""
+        return _HIGHEST * self.sample_rate if self.f_max is None else self.f_max
+
+    def _check_frequencies(self) -> None:
+        if self.highest_hz > self.sample_rate / 2:
+            raise ValueError(
+                f"frontend.f_max is {self.highest_hz:g} Hz, above half the sample rate of "
+                f"{self.sample_rate} Hz: lower it to at most {self.sample_rate / 2:g}, or leave it out"
+            )
+        if self.f_min >= self.highest_hz:
+            raise ValueError(
+                f"frontend.f_min is {self.f_min:g} Hz, but the highest frequency is {self.highest_hz:g} Hz: "
+                "lower frontend.f_min"
+            )
+
+    def _check_resolution(self) -> None:
+        if self.sample_rate * self.hop_ms < 1000:
+            raise ValueError(
+                f"frontend.hop_ms is {self.hop_ms:g}, less than a sample at {self.sample_rate} Hz: raise it"
+            )
+        if self.kind in ("learned_resolution", "leaf") and self.dense_hop_ms > self.hop_ms:
+            raise ValueError(
+                f"frontend.dense_hop_ms is {self.dense_hop_ms:g}, but frontend.hop_ms, where the learned hop "
+                f"begins, is {self.hop_ms:g}: lower frontend.dense_hop_ms"
+            )
+        if self.kind == "learned_resolution" and self.dense_channels < self.mel_channels:
+            raise ValueError(
+                f"frontend.dense_channels is {self.dense_channels}, but frontend.mel_channels, where the "
+                f"learned ones begin, is {self.mel_channels}: raise frontend.dense_channels"
+            )
+        windows = self.windows_ms if self.kind == "learned_resolution" else (self.window_ms,)
+        channels = self.dense_channels if self.kind == "learned_resolution" else self.mel_channels
+        if self.sample_rate * max(windows) / 1000 * channels > _LARGEST_TABLE:
+            raise ValueError(
+                f"{channels} channels of a window of {max(windows):g} ms at {self.sample_rate} Hz make a "
+                f"table of more than {_LARGEST_TABLE:,} numbers: shorten the window, or give fewer channels"
+            )
+        hop = self.dense_hop_ms if self.kind in ("learned_resolution", "leaf") else self.hop_ms
+        if min(windows) < hop:
+            raise ValueError(
+                f"a window of {min(windows):g} ms leaves out sound between frames that are {hop:g} ms apart: "
+                "lower frontend.hop_ms, or lengthen the window"
+            )

@@ -1,0 +1,65 @@
+"""What a classifier needs of a frontend."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Frontend(nn.Module, ABC):
+    """From waveforms to the spectrograms that a network takes.
+
+    A classifier normalises each channel of `features`, and then calls `downsample`. Frontends that learn
+    their resolution make dense features, and downsample them by strides that are learned.
+
+    Attributes:
+        sample_rate: sample rate of the waveforms in Hz.
+        images: number of spectrograms of the same sound, which are input channels of the network.
+        channels: number of channels of the features.
+        hop: distance in samples between the frames of the features.
+        shortest: samples that a waveform needs at least.
+        smallest_deviation: standard deviation of a channel below which it counts as quiet, in the unit of the
+            features. Normalisation does not amplify such a channel further.
+    """
+
+    sample_rate: int
+    images: int = 1
+    channels: int
+    hop: int
+    smallest_deviation: float
+
+    @property
+    def shortest(self) -> int:
+        return self.hop
+
+    @abstractmethod
+    def features(self, waveform: Tensor) -> Tensor:
+        """Return the spectrograms (batch, images, frames, channels) of waveforms (batch, samples)."""
+
+    @property
+    def strides(self) -> Tensor | None:
+        """Learned strides over time and frequency, (2,), relative to the dense grid; None without."""
+        return None
+
+    def downsample(self, features: Tensor) -> Tensor:
+        """Return what the network takes: (batch, images, time, mel) from normalised features."""
+        return features
+
+    @abstractmethod
+    def size(self, samples: int) -> tuple[int, int]:
+        """Return (time, mel) of what the network takes, for waveforms of so many samples."""
+
+    def frames(self, samples: int) -> int:
+        """Return the number of frames of the features, for waveforms of so many samples."""
+        return samples // self.hop
+
+    @abstractmethod
+    def macs(self, samples: int) -> int:
+        """Return the multiply-accumulates for a waveform of so many samples.
+
+        A Fourier transform of n real samples counts n · log2(n).
+        """
+
+    @abstractmethod
+    def configuration(self) -> dict[str, Any]:
+        """Return the settings that build this frontend again, by their names in `FrontendSettings`."""

@@ -1,0 +1,126 @@
+"""Spectrograms whose hop and mel channels are learned."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.log_mel import LogMel
+from audiostride.layers import DiffStride2d, Window
+
+
+class LearnedResolution(Frontend):
+    """Dense log-mel spectrograms with several windows, downsampled over time and mel by learned strides.
+
+    The hop and the number of mel channels that the network sees are results of training: they begin at
+    `hop_ms` and `mel_channels`. The length of a window decides what can be resolved at all, so spectrograms
+    with several windows stand side by side as input channels, and the first layer learns which to use.
+
+    Args:
+        windows_ms: lengths of the analysis windows in milliseconds.
+        sample_rate: sample rate of the waveforms in Hz.
+        dense_hop_ms: distance between the dense frames in milliseconds.
+        dense_channels: number of dense mel channels.
+        hop_ms: distance between frames where training begins, ≥ `dense_hop_ms`.
+        mel_channels: number of mel channels where training begins, ≤ `dense_channels`.
+        f_min: lower edge of the lowest channel in Hz.
+        f_max: upper edge of the highest channel in Hz.
+        offset: number added to the power before it is compressed.
+        compression: "log", or "root" for the cube root.
+        smoothness: width in DFT bins of the ramp of the low-pass, which lies inside the cut-off, so that
+            training begins with exactly `mel_channels` channels.
+
+    Shape:
+        `features`: (batch, samples) to (batch, windows, samples // dense hop, dense_channels);
+        `downsample`: (batch, windows, N, dense_channels) to (batch, windows, time, mel).
+
+    Raises:
+        ValueError: if a stride would be below 1, or if mel channels are too narrow for a window.
+
+    >>> frontend = LearnedResolution()
+    >>> frontend.downsample(frontend.features(torch.zeros(2, 16000))).shape
+    torch.Size([2, 3, 100, 64])
+    """
+
+    def __init__(
+        self,
+        windows_ms: Sequence[float] = (25.0, 50.0, 100.0),
+        sample_rate: int = 16000,
+        dense_hop_ms: float = 2.5,
+        dense_channels: int = 128,
+        hop_ms: float = 10.0,
+        mel_channels: int = 64,
+        f_min: float = 60.0,
+        f_max: float = 7800.0,
+        offset: float = 1e-6,
+        compression: Literal["log", "root"] = "log",
+        smoothness: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.spectrograms = nn.ModuleList(
+            LogMel(sample_rate, window, dense_hop_ms, dense_channels, f_min, f_max, offset, compression)
+            for window in windows_ms
+        )
+        first = self.first
+        self.sample_rate, self.images, self.channels, self.hop = (
+            sample_rate, len(windows_ms), dense_channels, first.hop
+        )  # fmt: skip
+        self.smallest_deviation = first.smallest_deviation
+        self.windows_ms, self.hop_ms, self.mel_channels = tuple(windows_ms), hop_ms, mel_channels
+        hop = sample_rate * hop_ms / 1000
+        strides = (max(1.0, hop / first.hop), dense_channels / mel_channels)
+        self.resampling = DiffStride2d(strides, window=Window(smoothness, "inside"))
+
+    @property
+    def first(self) -> LogMel:
+        """The spectrogram with the first window, which has the dense hop and channels of all."""
+        (first, *_) = self.spectrograms
+        assert isinstance(first, LogMel)
+        return first
+
+    @property
+    def strides(self) -> Tensor:
+        return self.resampling.strides
+
+    def features(self, waveform: Tensor) -> Tensor:
+        return torch.stack([spectrogram(waveform) for spectrogram in self.spectrograms], -3)
+
+    def downsample(self, features: Tensor) -> Tensor:
+        return self.resampling(features)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return what `downsample` makes of features that are not normalised."""
+        return self.downsample(self.features(waveform))
+
+    def size(self, samples: int) -> tuple[int, int]:
+        window, (time, mel) = self.resampling.window, self.resampling.strides.tolist()
+        frames = samples // self.hop
+        return window.output_length(frames, time), window.output_length(self.channels, mel)
+
+    def macs(self, samples: int) -> int:
+        frames, (time, mel) = samples // self.hop, self.size(samples)
+        spectrograms = sum(one.macs(samples) for one in self.spectrograms)  # type: ignore[operator]
+        resampling = min(
+            time * frames * self.channels + mel * self.channels * time,
+            mel * self.channels * frames + time * frames * mel,
+        )
+        return spectrograms + self.images * resampling
+
+    def configuration(self) -> dict[str, Any]:
+        first = self.first
+        return {
+            "kind": "learned_resolution",
+            "sample_rate": self.sample_rate,
+            "windows_ms": self.windows_ms,
+            "dense_hop_ms": first.hop_ms,
+            "dense_channels": self.channels,
+            "hop_ms": self.hop_ms,
+            "mel_channels": self.mel_channels,
+            "f_min": first.f_min,
+            "f_max": first.f_max,
+            "offset": first.offset,
+            "compression": first.compression,
+            "smoothness": self.resampling.smoothness,
+        }

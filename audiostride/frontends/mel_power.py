@@ -1,0 +1,153 @@
+"""Power of waveforms in mel channels."""
+
+import math
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audiostride.errors import UserError
+from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.waveform import as_float
+
+try:
+    from torchaudio.transforms import MelSpectrogram
+except OSError as error:  # its compiled library was built for another torch
+    raise UserError(
+        f"torchaudio {version('torchaudio')} does not load beside torch {torch.__version__}: "
+        "pip install 'torch==2.11.*' torchaudio==2.11.0"
+    ) from error
+
+# How many times as long as the shortest power of two the Fourier transform may become, so that each channel
+# has a bin. Zeros interpolate the spectrum; they resolve nothing that the window does not.
+_MOST_PADDING = 4
+
+
+class MelPower(Frontend):
+    """Base class of frontends that compress the power in mel channels, one frame per hop.
+
+    Frame i is centred on the middle of hop i, samples i · hop to (i + 1) · hop, and the signal is continued
+    by zeros. The spectrum uses a periodic Hann window, the mel scale is HTK's, and its triangles have height
+    1. Everything is computed in float32, also under autocast and in a network of half precision: 16 bits
+    cannot hold the range of a power spectrum.
+
+    Args:
+        sample_rate: sample rate of the waveforms in Hz.
+        window_ms: length of the analysis window in milliseconds.
+        hop_ms: distance between frames in milliseconds; it is rounded to a whole number of samples.
+        mel_channels: number of mel channels.
+        f_min: lower edge of the lowest channel in Hz.
+        f_max: upper edge of the highest channel in Hz.
+
+    Raises:
+        ValueError: if channels are so narrow that no bin of the spectrum lies in them.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        window_ms: float,
+        hop_ms: float,
+        mel_channels: int,
+        f_min: float,
+        f_max: float,
+    ) -> None:
+        super().__init__()
+        self.sample_rate, self.mel_channels, self.channels = sample_rate, mel_channels, mel_channels
+        self.window_ms, self.hop_ms, self.f_min, self.f_max = window_ms, hop_ms, f_min, f_max
+        self.hop = max(1, round(sample_rate * hop_ms / 1000))
+        window = max(1, round(sample_rate * window_ms / 1000))
+        n_fft = _fft_length(sample_rate, window, self.hop, mel_channels, f_min, f_max)
+        with torch.device("cpu"):  # torchaudio cannot compute its tables on the meta device
+            self.mel = MelSpectrogram(
+                sample_rate,
+                n_fft,
+                win_length=window,
+                hop_length=self.hop,
+                f_min=f_min,
+                f_max=f_max,
+                n_mels=mel_channels,
+                center=False,
+            )
+        # The tables follow from the arguments, so checkpoints need not store them.
+        for module in (self.mel.spectrogram, self.mel.mel_scale):
+            module._non_persistent_buffers_set.update(module._buffers)
+        self.padding = ((n_fft - self.hop) // 2, n_fft - self.hop - (n_fft - self.hop) // 2)
+
+    def configuration(self) -> dict[str, Any]:
+        names = ("sample_rate", "window_ms", "hop_ms", "mel_channels", "f_min", "f_max")
+        return {name: getattr(self, name) for name in names}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move to another device with the network, but stay in float32 if it becomes half precision."""
+        device = fn(torch.zeros(0)).device
+        return super()._apply(lambda table: table.to(device), recurse)
+
+    def power(self, waveform: Tensor) -> Tensor:
+        """Return the power (…, samples // hop, mel_channels) of waveforms (…, samples) in float32."""
+        waveform = as_float(waveform)
+        if waveform.ndim == 0:
+            raise ValueError("expected waveforms (…, samples), but got a single number")
+        if waveform.shape[-1] < self.hop:
+            raise ValueError(f"a waveform needs at least {self.hop} samples, but has {waveform.shape[-1]}")
+        if waveform.numel() == 0:  # the Fourier transform refuses an empty batch
+            shape = (*waveform.shape[:-1], waveform.shape[-1] // self.hop, self.mel_channels)
+            return waveform.new_zeros(shape, dtype=torch.float32)
+        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
+            return self.mel(functional.pad(waveform.float(), self.padding)).mT
+
+    def features(self, waveform: Tensor) -> Tensor:
+        return self(waveform).unsqueeze(-3)
+
+    def size(self, samples: int) -> tuple[int, int]:
+        return samples // self.hop, self.mel_channels
+
+    def macs(self, samples: int) -> int:
+        bins = self.mel.n_fft // 2 + 1
+        per_frame = self.mel.n_fft * math.log2(self.mel.n_fft) + bins * (2 + self.mel_channels)
+        return round(samples // self.hop * per_frame)
+
+
+def _fft_length(sample_rate: int, window: int, hop: int, channels: int, f_min: float, f_max: float) -> int:
+    """Return the length of the Fourier transform: the shortest power of two that gives each channel a bin.
+
+    A power of two is fast.
+    """
+    shortest = 1 << (max(window, hop) - 1).bit_length()
+    n_fft = shortest
+    while empty := _empty_channels(sample_rate, n_fft, channels, f_min, f_max):
+        if n_fft >= _MOST_PADDING * shortest:
+            (first, low, high), count = empty[0], len(empty)
+            raise ValueError(
+                f"{count} of {channels} mel channels contain no bin of the spectrum, for example channel "
+                f"{first} from {low:.0f} to {high:.0f} Hz: give fewer channels, a longer window or a higher "
+                "lowest frequency"
+            )
+        n_fft *= 2
+    return n_fft
+
+
+def _empty_channels(
+    sample_rate: int, n_fft: int, channels: int, f_min: float, f_max: float
+) -> list[tuple[int, float, float]]:
+    """Return number, lower and upper edge in Hz of the channels without a bin inside of their edges."""
+    edges = mel_edges(channels, f_min, f_max)
+    spacing = sample_rate / n_fft
+    return [
+        (number, below, above)
+        for number, (below, above) in enumerate(zip(edges, edges[2:], strict=False))
+        if math.floor(below / spacing + 1) * spacing >= above
+    ]
+
+
+def mel_edges(channels: int, f_min: float, f_max: float) -> list[float]:
+    """Return frequencies in Hz, (channels + 2,), equally far apart on the mel scale (HTK's).
+
+    Channel i reaches from the frequency i to i + 2, with its centre at i + 1.
+    """
+    low, high = (2595 * math.log10(1 + f / 700) for f in (f_min, f_max))
+    mels = [low + (high - low) * i / (channels + 1) for i in range(channels + 2)]
+    return [700 * (10 ** (mel / 2595) - 1) for mel in mels]
