@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
 from audiostride.frontends.frontend import Frontend
-from audiostride.frontends.mel_power import mel_edges
 from audiostride.frontends.pcen import Pcen
 from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
+from audiostride.mel_scale import mel_edges, samples_of
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
 # The power of the filters' outputs is sampled this many times as fast as the widest filter is wide: the
@@ -76,7 +76,7 @@ class Leaf(Frontend):
         self.sample_rate, self.window_ms, self.hop_ms = sample_rate, window_ms, hop_ms
         self.mel_channels, self.channels, self.f_min, self.f_max = mel_channels, mel_channels, f_min, f_max
         self.dense_hop_ms, self.pcen_learned = dense_hop_ms, pcen_learned
-        self.hop = max(1, round(sample_rate * dense_hop_ms / 1000))
+        self.hop = samples_of(dense_hop_ms, sample_rate)
         edges = mel_edges(mel_channels, f_min, f_max)
         # The square root of a triangle, LEAF's amplitude of a mel filter, is above 1/2 on 3/4 of its base.
         widths = [0.75 * (high - low) for low, high in zip(edges, edges[2:], strict=False)]

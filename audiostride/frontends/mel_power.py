@@ -12,6 +12,7 @@ from torch.nn import functional
 from audiostride.errors import UserError
 from audiostride.frontends.frontend import Frontend
 from audiostride.frontends.waveform import as_float
+from audiostride.mel_scale import fft_length, samples_of
 
 try:
     from torchaudio.transforms import MelSpectrogram
@@ -20,10 +21,6 @@ except OSError as error:  # its compiled library was built for another torch
         f"torchaudio {version('torchaudio')} does not load beside torch {torch.__version__}: "
         "pip install 'torch==2.11.*' torchaudio==2.11.0"
     ) from error
-
-# How many times as long as the shortest power of two the Fourier transform may become, so that each channel
-# has a bin. Zeros interpolate the spectrum; they resolve nothing that the window does not.
-_MOST_PADDING = 4
 
 
 class MelPower(Frontend):
@@ -58,14 +55,13 @@ class MelPower(Frontend):
         super().__init__()
         self.sample_rate, self.mel_channels, self.channels = sample_rate, mel_channels, mel_channels
         self.window_ms, self.hop_ms, self.f_min, self.f_max = window_ms, hop_ms, f_min, f_max
-        self.hop = max(1, round(sample_rate * hop_ms / 1000))
-        window = max(1, round(sample_rate * window_ms / 1000))
-        n_fft = _fft_length(sample_rate, window, self.hop, mel_channels, f_min, f_max)
+        self.hop = samples_of(hop_ms, sample_rate)
+        n_fft = fft_length(sample_rate, window_ms, hop_ms, mel_channels, f_min, f_max)
         with torch.device("cpu"):  # torchaudio cannot compute its tables on the meta device
             self.mel = MelSpectrogram(
                 sample_rate,
                 n_fft,
-                win_length=window,
+                win_length=samples_of(window_ms, sample_rate),
                 hop_length=self.hop,
                 f_min=f_min,
                 f_max=f_max,
@@ -109,45 +105,3 @@ class MelPower(Frontend):
         bins = self.mel.n_fft // 2 + 1
         per_frame = self.mel.n_fft * math.log2(self.mel.n_fft) + bins * (2 + self.mel_channels)
         return round(samples // self.hop * per_frame)
-
-
-def _fft_length(sample_rate: int, window: int, hop: int, channels: int, f_min: float, f_max: float) -> int:
-    """Return the length of the Fourier transform: the shortest power of two that gives each channel a bin.
-
-    A power of two is fast.
-    """
-    shortest = 1 << (max(window, hop) - 1).bit_length()
-    n_fft = shortest
-    while empty := _empty_channels(sample_rate, n_fft, channels, f_min, f_max):
-        if n_fft >= _MOST_PADDING * shortest:
-            (first, low, high), count = empty[0], len(empty)
-            raise ValueError(
-                f"{count} of {channels} mel channels contain no bin of the spectrum, for example channel "
-                f"{first} from {low:.0f} to {high:.0f} Hz: give fewer channels, a longer window or a higher "
-                "lowest frequency"
-            )
-        n_fft *= 2
-    return n_fft
-
-
-def _empty_channels(
-    sample_rate: int, n_fft: int, channels: int, f_min: float, f_max: float
-) -> list[tuple[int, float, float]]:
-    """Return number, lower and upper edge in Hz of the channels without a bin inside of their edges."""
-    edges = mel_edges(channels, f_min, f_max)
-    spacing = sample_rate / n_fft
-    return [
-        (number, below, above)
-        for number, (below, above) in enumerate(zip(edges, edges[2:], strict=False))
-        if math.floor(below / spacing + 1) * spacing >= above
-    ]
-
-
-def mel_edges(channels: int, f_min: float, f_max: float) -> list[float]:
-    """Return frequencies in Hz, (channels + 2,), equally far apart on the mel scale (HTK's).
-
-    Channel i reaches from the frequency i to i + 2, with its centre at i + 1.
-    """
-    low, high = (2595 * math.log10(1 + f / 700) for f in (f_min, f_max))
-    mels = [low + (high - low) * i / (channels + 1) for i in range(channels + 2)]
-    return [700 * (10 ** (mel / 2595) - 1) for mel in mels]
