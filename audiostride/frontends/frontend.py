@@ -1,8 +1,10 @@
 """What a classifier needs of a frontend."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 
@@ -11,6 +13,9 @@ class Frontend(nn.Module, ABC):
 
     A classifier normalises each channel of `features`, and then calls `downsample`. Frontends that learn
     their resolution make dense features, and downsample them by strides that are learned.
+
+    Features are computed in float32, also under autocast and in a network of another type: 16 bits cannot
+    hold the range of a power spectrum.
 
     Attributes:
         sample_rate: sample rate of the waveforms in Hz.
@@ -63,3 +68,15 @@ class Frontend(nn.Module, ABC):
     @abstractmethod
     def configuration(self) -> dict[str, Any]:
         """Return the settings that build this frontend again, by their names in `FrontendSettings`."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move to another device with the network, but keep the types of parameters and tables.
+
+        Tables keep their values too, under `to_empty` as well: checkpoints do not hold them.
+        """
+
+        def moved(tensor: Tensor) -> Tensor:
+            device = fn(tensor).device
+            return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+
+        return super()._apply(moved, recurse)

@@ -1,8 +1,7 @@
 """LEAF: a frontend of learned filters, with a hop that is learned too."""
 
 import math
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from audiostride.frontends.frontend import Frontend
 from audiostride.frontends.pcen import Pcen
 from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
+from audiostride.layers.functional import autocast_device
 from audiostride.mel_scale import mel_edges, samples_of
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
@@ -48,8 +48,7 @@ class Leaf(Frontend):
         pcen_learned: whether the parameters of the energy normalisation are learned.
 
     Shape:
-        (batch, samples), floating point in [−1, 1] or int16, to (batch, time, filters). Everything is
-        computed in float32.
+        (batch, samples), floating point in [−1, 1] or int16, to (batch, time, filters).
 
     Raises:
         ValueError: in the forward pass, if there are fewer samples than one dense hop.
@@ -95,11 +94,6 @@ class Leaf(Frontend):
             mel_channels, 1000 / hop_ms, gain=0.96, time_s=0.25, floor=1e-12, learned=pcen_learned
         )
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move to another device with the network, but stay in float32 if it becomes half precision."""
-        device = fn(torch.zeros(0)).device
-        return super()._apply(lambda table: table.to(device), recurse)
-
     def filters(self) -> Tensor:
         """Return the Gabor filters: (2 · filters, taps), all real parts, then all imaginary parts."""
         times = torch.arange(self.taps, device=self.centres.device) - self.taps // 2
@@ -137,7 +131,7 @@ class Leaf(Frontend):
         return torch.cat([self.resampling.strides, self.resampling.stride.new_ones(1)])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
+        with torch.autocast(autocast_device(waveform.device), enabled=False):
             energy = self.resampling(self.energy(waveform))
             return self.pcen(energy.clamp(min=_FLOOR))
 

@@ -1,9 +1,8 @@
 """Power of waveforms in mel channels."""
 
 import math
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch.nn import functional
 from audiostride.errors import UserError
 from audiostride.frontends.frontend import Frontend
 from audiostride.frontends.waveform import as_float
+from audiostride.layers.functional import autocast_device
 from audiostride.mel_scale import fft_length, samples_of
 
 try:
@@ -28,8 +28,7 @@ class MelPower(Frontend):
 
     Frame i is centred on the middle of hop i, samples i · hop to (i + 1) · hop, and the signal is continued
     by zeros. The spectrum uses a periodic Hann window, the mel scale is HTK's, and its triangles have height
-    1. Everything is computed in float32, also under autocast and in a network of half precision: 16 bits
-    cannot hold the range of a power spectrum.
+    1.
 
     Args:
         sample_rate: sample rate of the waveforms in Hz.
@@ -77,11 +76,6 @@ class MelPower(Frontend):
         names = ("sample_rate", "window_ms", "hop_ms", "mel_channels", "f_min", "f_max")
         return {name: getattr(self, name) for name in names}
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move to another device with the network, but stay in float32 if it becomes half precision."""
-        device = fn(torch.zeros(0)).device
-        return super()._apply(lambda table: table.to(device), recurse)
-
     def power(self, waveform: Tensor) -> Tensor:
         """Return the power (…, samples // hop, mel_channels) of waveforms (…, samples) in float32."""
         waveform = as_float(waveform)
@@ -92,7 +86,7 @@ class MelPower(Frontend):
         if waveform.numel() == 0:  # the Fourier transform refuses an empty batch
             shape = (*waveform.shape[:-1], waveform.shape[-1] // self.hop, self.mel_channels)
             return waveform.new_zeros(shape, dtype=torch.float32)
-        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
+        with torch.autocast(autocast_device(waveform.device), enabled=False):
             return self.mel(functional.pad(waveform.float(), self.padding)).mT
 
     def features(self, waveform: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from audiostride.frontends.mel_power import MelPower
+from audiostride.layers.functional import autocast_device
 
 
 def smooth(energy: Tensor, smoothing: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ class PcenMel(MelPower):
 
     def forward(self, waveform: Tensor) -> Tensor:
         power = self.power(waveform)
-        with torch.autocast("cpu" if power.is_meta else power.device.type, enabled=False):
+        with torch.autocast(autocast_device(power.device), enabled=False):
             return self.pcen(power)
 
     def macs(self, samples: int) -> int:
