@@ -50,10 +50,17 @@ class Pcen(nn.Module):
         power: initial r in (0, 1), exponent of the compression.
         time_s: time constant in seconds of the smoothing.
         floor: ε > 0, energy below which the gain no longer rises.
-        learned: whether the parameters are learned, for each channel.
+        learned: whether the parameters are learned, for each channel. Otherwise they are buffers.
 
     Shape:
-        (…, frames, channels), ≥ 0, to the same shape, ≥ 0. It is computed in float32.
+        (…, frames, channels), ≥ 0, to the same shape, ≥ 0.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    >>> softer, louder = Pcen(2, frame_rate=100.0)(torch.tensor([[[1e2, 1e3]], [[1e4, 1e5]]]))
+    >>> torch.allclose(softer, louder, atol=0.1)
+    True
     """
 
     def __init__(
@@ -69,6 +76,13 @@ class Pcen(nn.Module):
         learned: bool = True,
     ) -> None:
         super().__init__()
+        if not 0 < gain < 1 or not 0 < power < 1:
+            raise ValueError(f"gain and power must be between 0 and 1, but are {gain:g} and {power:g}")
+        if min(bias, time_s, floor, frame_rate) <= 0:
+            raise ValueError(
+                "bias, time_s, floor and frame_rate must be above 0, but are "
+                f"{bias:g}, {time_s:g}, {floor:g} and {frame_rate:g}"
+            )
         self.floor = floor
         frames = time_s * frame_rate
         # The low-pass whose response falls to 1/√2 where that of an exponential decay does, as in librosa.
@@ -84,7 +98,7 @@ class Pcen(nn.Module):
             if learned:
                 self.register_parameter(name, nn.Parameter(values))
             else:
-                self.register_buffer(name, values, persistent=False)
+                self.register_buffer(name, values)
 
     @property
     def smoothing(self) -> Tensor:
