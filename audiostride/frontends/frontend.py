@@ -21,8 +21,7 @@ class Frontend(nn.Module, ABC):
         sample_rate: sample rate of the waveforms in Hz.
         images: number of spectrograms of the same sound, which are input channels of the network.
         channels: number of channels of the features.
-        hop: distance in samples between the frames of the features.
-        shortest: samples that a waveform needs at least.
+        hop: distance in samples between the frames of the features. A waveform needs at least as many.
         smallest_deviation: standard deviation of a channel below which it counts as quiet, in the unit of the
             features. Normalisation does not amplify such a channel further.
     """
@@ -32,10 +31,6 @@ class Frontend(nn.Module, ABC):
     channels: int
     hop: int
     smallest_deviation: float
-
-    @property
-    def shortest(self) -> int:
-        return self.hop
 
     @abstractmethod
     def features(self, waveform: Tensor) -> Tensor:

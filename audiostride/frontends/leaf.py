@@ -16,13 +16,13 @@ from audiostride.mel_scale import mel_edges, samples_of
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
 # The power of the filters' outputs is sampled this many times as fast as the widest filter is wide: the
-# Gaussian low-pass that follows then hears no aliases.
+# Gaussian low-pass that follows then hears few aliases.
 _OVERSAMPLING = 6
 # How many times as wide as the widest initial filter a filter may become.
 _WIDEST = 2.0
 # Deviation of the Gaussian low-pass, in halves of its window: initial value, and range.
 _LOW_PASS, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS = 0.4, 0.05, 0.5
-_FLOOR = 1e-7  # power below which all is silence, 70 dB below full scale
+_FLOOR = 1e-7  # power below which all is silence, 64 dB below that of a sine of full scale
 
 
 class Leaf(Frontend):
@@ -30,11 +30,12 @@ class Leaf(Frontend):
 
     After Zeghidour et al., "LEAF: a learnable frontend for audio classification", ICLR 2021, with two
     differences. Its fixed decimation is a `DiffStride1d` layer, whose stride begins at `hop_ms` and is
-    learned. And the power of the filters is computed only every few samples, which the Gaussian low-pass does
-    not notice, in a fraction of the time.
+    learned. And the power of the filters is computed only every few samples, in a fraction of the time; after
+    the Gaussian low-pass this changes it by less than 1 %.
 
     The power of filter n is |x ∗ g_n|² with g_n(t) = exp(i η_n t) exp(−t² / (2 σ_n²)) / (σ_n √(2π)), t in
-    samples. Centres η_n and widths σ_n begin with those of mel channels.
+    samples. Centres η_n and widths σ_n begin with those of mel channels. Their logarithms are learned, so
+    that a step of an optimiser changes low and high filters by the same ratio.
 
     Args:
         sample_rate: sample rate of the waveforms in Hz.
@@ -78,15 +79,18 @@ class Leaf(Frontend):
         self.hop = samples_of(dense_hop_ms, sample_rate)
         edges = mel_edges(mel_channels, f_min, f_max)
         # The square root of a triangle, LEAF's amplitude of a mel filter, is above 1/2 on 3/4 of its base.
-        widths = [0.75 * (high - low) for low, high in zip(edges, edges[2:], strict=False)]
-        self.step = _largest_step(self.hop, sample_rate / (_OVERSAMPLING * max(widths)))
+        bandwidths = [0.75 * (high - low) for low, high in zip(edges, edges[2:], strict=False)]
+        self.step = _largest_step(self.hop, sample_rate / (_OVERSAMPLING * max(bandwidths)))
         self.taps = 2 * round(sample_rate * window_ms / 2000) + 1
         self.low_pass_taps = 2 * (self.taps // 2 // self.step) + 1
         turns = 2 * math.pi / sample_rate
-        self.centres = nn.Parameter(torch.tensor([turns * centre for centre in edges[1:-1]]))
-        # In the spectrum, the deviation of the filter is 1 / σ.
-        self.widths = nn.Parameter(torch.tensor([_FWHM / (turns * width) for width in widths]))
-        self.narrowest = _FWHM / (turns * _WIDEST * max(widths))
+        self.log_centres = nn.Parameter(torch.tensor([turns * centre for centre in edges[1:-1]]).log())
+        self.log_widths = nn.Parameter(
+            torch.tensor([_deviation(turns * bandwidth) for bandwidth in bandwidths]).log()
+        )
+        # The window would cut off a filter whose band is narrower than a bin of the window's spectrum.
+        self.shortest = _deviation(turns * _WIDEST * max(bandwidths))
+        self.longest = _deviation(2 * math.pi / self.taps)
         self.low_pass = nn.Parameter(torch.full((mel_channels,), _LOW_PASS))
         stride = max(1.0, sample_rate * hop_ms / 1000 / self.hop)
         self.resampling = DiffStride1d(stride, dim=-2, window=Window(smoothness, "inside"))
@@ -94,20 +98,29 @@ class Leaf(Frontend):
             mel_channels, 1000 / hop_ms, gain=0.96, time_s=0.25, floor=1e-12, learned=pcen_learned
         )
 
+    @property
+    def centres(self) -> Tensor:
+        """Centre frequencies η of the filters in radians per sample, (filters,)."""
+        return _limited(self.log_centres, -math.inf, math.log(math.pi)).exp()
+
+    @property
+    def widths(self) -> Tensor:
+        """Standard deviations σ of the filters' envelopes in samples, (filters,)."""
+        return _limited(self.log_widths, math.log(self.shortest), math.log(self.longest)).exp()
+
     def filters(self) -> Tensor:
         """Return the Gabor filters: (2 · filters, taps), all real parts, then all imaginary parts."""
-        times = torch.arange(self.taps, device=self.centres.device) - self.taps // 2
-        centres = self.centres.clamp(0, math.pi)[:, None]
-        # A filter that is wider in time than its window would be cut off.
-        widths = self.widths.clamp(self.narrowest, self.taps * _FWHM / (2 * math.pi))[:, None]
+        centres, widths = self.centres[:, None], self.widths[:, None]
+        times = torch.arange(self.taps, device=centres.device) - self.taps // 2
         envelope = (-(times**2) / (2 * widths**2)).exp() / (math.sqrt(2 * math.pi) * widths)
         return torch.cat([(centres * times).cos() * envelope, (centres * times).sin() * envelope])
 
     def low_pass_filters(self) -> Tensor:
         """Return the Gaussian low-pass of each filter's power: (filters, 1, low_pass_taps), each of sum 1."""
-        times = torch.linspace(-1, 1, self.low_pass_taps, device=self.low_pass.device)
-        deviations = self.low_pass.clamp(_NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
-        window = (-0.5 * (times / deviations) ** 2).exp()
+        deviations = _limited(self.low_pass, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
+        times = torch.arange(self.low_pass_taps, device=deviations.device) - self.low_pass_taps // 2
+        in_halves = times * self.step / max(1, self.taps // 2)
+        window = (-0.5 * (in_halves / deviations) ** 2).exp()
         return (window / window.sum(1, keepdim=True)).unsqueeze(1)
 
     def energy(self, waveform: Tensor) -> Tensor:
@@ -160,3 +173,17 @@ class Leaf(Frontend):
 def _largest_step(hop: int, limit: float) -> int:
     """Return the largest divisor of a hop up to a limit, at least 1."""
     return max(step for step in range(1, hop + 1) if hop % step == 0 and (step <= limit or step == 1))
+
+
+def _deviation(bandwidth: float) -> float:
+    """Return the deviation in samples of a Gaussian whose spectrum has this width, in radians per sample.
+
+    The width is that at half of the spectrum's maximum.
+    """
+    return _FWHM / bandwidth
+
+
+def _limited(values: Tensor, least: float, most: float) -> Tensor:
+    """Clamp values, but pass their gradient straight through: a value beyond a limit can come back."""
+    clamped = values.detach().clamp(least, most)
+    return clamped + (values - values.detach())
