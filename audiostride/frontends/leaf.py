@@ -12,7 +12,7 @@ from audiostride.frontends.pcen import Pcen
 from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
 from audiostride.layers.functional import autocast_device
-from audiostride.mel_scale import mel_edges, samples_of
+from audiostride.mel_scale import mel_edges
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
 # The power of the filters' outputs is sampled this many times as fast as the widest filter is wide: the
@@ -44,9 +44,13 @@ class Leaf(Frontend):
         mel_channels: number of filters.
         f_min: lower edge of the lowest mel channel, where training begins, in Hz.
         f_max: upper edge of the highest mel channel in Hz.
-        dense_hop_ms: distance between the frames after the low-pass, from which DiffStride makes its own.
+        dense_hop_ms: distance in milliseconds between the frames after the low-pass, from which DiffStride
+            makes its own. It is rounded to a multiple of `step` samples.
         smoothness: width in DFT bins of the ramp of DiffStride's window, which lies inside the cut-off.
         pcen_learned: whether the parameters of the energy normalisation are learned.
+
+    Attributes:
+        step: distance in samples between the values of the power before the low-pass.
 
     Shape:
         (batch, samples), floating point in [−1, 1] or int16, to (batch, time, filters).
@@ -76,11 +80,12 @@ class Leaf(Frontend):
         self.sample_rate, self.window_ms, self.hop_ms = sample_rate, window_ms, hop_ms
         self.mel_channels, self.channels, self.f_min, self.f_max = mel_channels, mel_channels, f_min, f_max
         self.dense_hop_ms, self.pcen_learned = dense_hop_ms, pcen_learned
-        self.hop = samples_of(dense_hop_ms, sample_rate)
         edges = mel_edges(mel_channels, f_min, f_max)
         # The square root of a triangle, LEAF's amplitude of a mel filter, is above 1/2 on 3/4 of its base.
         bandwidths = [0.75 * (high - low) for low, high in zip(edges, edges[2:], strict=False)]
-        self.step = _largest_step(self.hop, sample_rate / (_OVERSAMPLING * max(bandwidths)))
+        self.step, self.hop = _step_and_hop(
+            sample_rate * dense_hop_ms / 1000, sample_rate / (_OVERSAMPLING * max(bandwidths))
+        )
         self.taps = 2 * round(sample_rate * window_ms / 2000) + 1
         self.low_pass_taps = 2 * (self.taps // 2 // self.step) + 1
         turns = 2 * math.pi / sample_rate
@@ -170,9 +175,14 @@ class Leaf(Frontend):
         return {"kind": "leaf", **own, "smoothness": self.resampling.smoothness}
 
 
-def _largest_step(hop: int, limit: float) -> int:
-    """Return the largest divisor of a hop up to a limit, at least 1."""
-    return max(step for step in range(1, hop + 1) if hop % step == 0 and (step <= limit or step == 1))
+def _step_and_hop(hop: float, limit: float) -> tuple[int, int]:
+    """Return a step and the multiple of it that is close to a hop, in samples.
+
+    The step is at most the limit. It may be down to half of that, if this gives a hop that is closer.
+    """
+    largest = max(1, int(min(hop, limit)))
+    pairs = [(step, step * max(1, round(hop / step))) for step in range(largest, largest // 2, -1)]
+    return min(pairs, key=lambda pair: abs(pair[1] - hop))
 
 
 def _deviation(bandwidth: float) -> float:
