@@ -75,3 +75,16 @@ class Frontend(nn.Module, ABC):
             return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
 
         return super()._apply(moved, recurse)
+
+
+def initial_stride(ratio: float) -> float:
+    """Return the stride ≥ 1 with which training begins, for the ratio of a wanted distance to a dense one.
+
+    It is rounded down to a number that float32 holds: rounding up would lose a point of the wanted grid.
+
+    >>> 128 // initial_stride(128 / 96)
+    96.0
+    """
+    exact = torch.tensor(max(1.0, ratio), dtype=torch.float64, device="cpu")
+    rounded = exact.float()
+    return (rounded if rounded <= exact else rounded.nextafter(torch.zeros_like(rounded))).item()

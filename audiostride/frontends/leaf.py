@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import Frontend, initial_stride
 from audiostride.frontends.pcen import Pcen
 from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
@@ -97,7 +97,7 @@ class Leaf(Frontend):
         self.shortest = _deviation(turns * _WIDEST * max(bandwidths))
         self.longest = _deviation(2 * math.pi / self.taps)
         self.low_pass = nn.Parameter(torch.full((mel_channels,), _LOW_PASS))
-        stride = max(1.0, sample_rate * hop_ms / 1000 / self.hop)
+        stride = initial_stride(sample_rate * hop_ms / 1000 / self.hop)
         self.resampling = DiffStride1d(stride, dim=-2, window=Window(smoothness, "inside"))
         self.pcen = Pcen(
             mel_channels, 1000 / hop_ms, gain=0.96, time_s=0.25, floor=1e-12, learned=pcen_learned
