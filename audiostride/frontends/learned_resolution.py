@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from audiostride.frontends.dense_log_mel import DenseLogMel
 from audiostride.frontends.frontend import Frontend, initial_stride
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import DiffStride2d, Window
@@ -60,7 +61,7 @@ class LearnedResolution(Frontend):
     ) -> None:
         super().__init__()
         self.spectrograms = nn.ModuleList(
-            LogMel(sample_rate, window, dense_hop_ms, dense_channels, f_min, f_max, offset, compression)
+            DenseLogMel(sample_rate, window, dense_hop_ms, dense_channels, f_min, f_max, offset, compression)
             for window in windows_ms
         )
         first = self.first

@@ -87,7 +87,11 @@ class MelPower(Frontend):
             shape = (*waveform.shape[:-1], waveform.shape[-1] // self.hop, self.mel_channels)
             return waveform.new_zeros(shape, dtype=torch.float32)
         with torch.autocast(autocast_device(waveform.device), enabled=False):
-            return self.mel(functional.pad(waveform.float(), self.padding)).mT
+            return self.mel_power(functional.pad(waveform.float(), self.padding))
+
+    def mel_power(self, padded: Tensor) -> Tensor:
+        """Return the power (…, frames, mel_channels) of waveforms in float32 with zeros at both ends."""
+        return self.mel(padded).mT
 
     def features(self, waveform: Tensor) -> Tensor:
         return self(waveform).unsqueeze(-3)
