@@ -42,6 +42,10 @@ class DenseLogMel(LogMel):
         at_once = _AT_ONCE.get(padded.device.type, 1 << 27) * frames.shape[-2] // frames.numel()
         return torch.cat([self._of_frames(some * window) for some in frames.split(max(1, at_once), -2)], -2)
 
+    def filter_macs(self) -> int:
+        filters = self.mel.mel_scale.fb
+        return sum(filters[bins, channels].numel() for channels, bins in self.groups)
+
     def _of_frames(self, frames: Tensor) -> Tensor:
         """Return the power (…, frames, channels) of windowed frames (…, frames, samples)."""
         spectrum = torch.fft.rfft(frames)

@@ -100,6 +100,10 @@ class MelPower(Frontend):
         return samples // self.hop, self.mel_channels
 
     def macs(self, samples: int) -> int:
-        bins = self.mel.n_fft // 2 + 1
-        per_frame = self.mel.n_fft * math.log2(self.mel.n_fft) + bins * (2 + self.mel_channels)
-        return round(samples // self.hop * per_frame)
+        n_fft = self.mel.n_fft
+        squares = 2 * (n_fft // 2 + 1)
+        return round(self.frames(samples) * (n_fft * math.log2(n_fft) + squares + self.filter_macs()))
+
+    def filter_macs(self) -> int:
+        """Return the multiply-accumulates of the mel filters for one frame."""
+        return self.mel.mel_scale.fb.numel()
