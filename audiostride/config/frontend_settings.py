@@ -58,7 +58,7 @@ class FrontendSettings:
     is made."""
     dense_channels: MelChannels = 128
     """Of learned_resolution: number of mel channels from which the learned ones are made."""
-    smoothness: Annotated[float, AtLeast(0)] = 4.0
+    smoothness: Annotated[float, Between(0, 10_000)] = 4.0
     """Of learned_resolution and leaf: width in DFT bins of the ramp of their DiffStride layer. It lies inside
     the cut-off."""
 

@@ -75,7 +75,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"mel_channels": 0}, "frontend.mel_channels must be a whole number from 1 to 2048, but is 0"),
     ({"offset": 0}, "frontend.offset must be a number from 1e-12 to 1, but is 0"),
     ({"floor": -1}, "frontend.floor must be a finite number, at least 0, but is -1"),
-    ({"smoothness": -1}, "frontend.smoothness must be a finite number, at least 0, but is -1"),
+    ({"smoothness": -1}, "frontend.smoothness must be a number from 0 to 10000, but is -1"),
 ]
 
 
