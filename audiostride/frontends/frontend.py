@@ -88,3 +88,12 @@ def initial_stride(ratio: float) -> float:
     exact = torch.tensor(max(1.0, ratio), dtype=torch.float64, device="cpu")
     rounded = exact.float()
     return (rounded if rounded <= exact else rounded.nextafter(torch.zeros_like(rounded))).item()
+
+
+def limited(values: Tensor, least: float, most: float) -> Tensor:
+    """Clamp values, but pass their gradient straight through, so that a value beyond a limit can come back.
+
+    >>> limited(torch.tensor([-3.0, 0.5]), 0.0, 1.0)
+    tensor([0.0000, 0.5000])
+    """
+    return values.detach().clamp(least, most) + (values - values.detach())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from audiostride.frontends.frontend import Frontend, initial_stride
+from audiostride.frontends.frontend import Frontend, initial_stride, limited
 from audiostride.frontends.pcen import Pcen
 from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
@@ -106,12 +106,12 @@ class Leaf(Frontend):
     @property
     def centres(self) -> Tensor:
         """Centre frequencies η of the filters in radians per sample, (filters,)."""
-        return _limited(self.log_centres, -math.inf, math.log(math.pi)).exp()
+        return limited(self.log_centres, -math.inf, math.log(math.pi)).exp()
 
     @property
     def widths(self) -> Tensor:
         """Standard deviations σ of the filters' envelopes in samples, (filters,)."""
-        return _limited(self.log_widths, math.log(self.shortest), math.log(self.longest)).exp()
+        return limited(self.log_widths, math.log(self.shortest), math.log(self.longest)).exp()
 
     def filters(self) -> Tensor:
         """Return the Gabor filters: (2 · filters, taps), all real parts, then all imaginary parts."""
@@ -122,7 +122,7 @@ class Leaf(Frontend):
 
     def low_pass_filters(self) -> Tensor:
         """Return the Gaussian low-pass of each filter's power: (filters, 1, low_pass_taps), each of sum 1."""
-        deviations = _limited(self.low_pass, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
+        deviations = limited(self.low_pass, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
         times = torch.arange(self.low_pass_taps, device=deviations.device) - self.low_pass_taps // 2
         in_halves = times * self.step / max(1, self.taps // 2)
         window = (-0.5 * (in_halves / deviations) ** 2).exp()
@@ -191,9 +191,3 @@ def _deviation(bandwidth: float) -> float:
     The width is that at half of the spectrum's maximum.
     """
     return _FWHM / bandwidth
-
-
-def _limited(values: Tensor, least: float, most: float) -> Tensor:
-    """Clamp values, but pass their gradient straight through: a value beyond a limit can come back."""
-    clamped = values.detach().clamp(least, most)
-    return clamped + (values - values.detach())

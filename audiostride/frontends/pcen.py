@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from audiostride.frontends.frontend import limited
 from audiostride.frontends.mel_power import MelPower
 from audiostride.layers.functional import autocast_device
 
@@ -103,15 +104,21 @@ class Pcen(nn.Module):
     @property
     def smoothing(self) -> Tensor:
         """Coefficients s of the smoothing, (channels,)."""
-        return self.smoothing_logit.sigmoid()
+        return _limited_logit(self.smoothing_logit).sigmoid()
 
     def forward(self, energy: Tensor) -> Tensor:
         return self.compress(energy, smooth(energy, self.smoothing))
 
     def compress(self, energy: Tensor, smoothed: Tensor) -> Tensor:
         """Return the normalised energy, both (…, frames, channels)."""
-        gain, power, bias = self.gain_logit.sigmoid(), self.power_logit.sigmoid(), self.log_bias.exp()
+        gain, power = (_limited_logit(logit).sigmoid() for logit in (self.gain_logit, self.power_logit))
+        bias = _limited_logit(self.log_bias).exp()
         return (energy * (smoothed + self.floor) ** -gain + bias) ** power - bias**power
+
+
+def _limited_logit(logit: Tensor) -> Tensor:
+    """Limit the logit of a parameter, so that float32 does not round the parameter to an end of its range."""
+    return limited(logit, -15, 15)
 
 
 class PcenMel(MelPower):
