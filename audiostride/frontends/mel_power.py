@@ -70,7 +70,8 @@ class MelPower(Frontend):
         # The tables follow from the arguments, so checkpoints need not store them.
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)
-        self.padding = ((n_fft - self.hop) // 2, n_fft - self.hop - (n_fft - self.hop) // 2)
+        left = n_fft // 2 - self.hop // 2
+        self.padding = (left, n_fft - self.hop - left)
 
     def configuration(self) -> dict[str, Any]:
         names = ("sample_rate", "window_ms", "hop_ms", "mel_channels", "f_min", "f_max")
