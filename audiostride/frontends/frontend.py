@@ -7,6 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from audiostride.frontends.waveform import as_float
+
 
 class Frontend(nn.Module, ABC):
     """From waveforms to the spectrograms that a network takes.
@@ -31,6 +33,19 @@ class Frontend(nn.Module, ABC):
     channels: int
     hop: int
     smallest_deviation: float
+
+    def checked(self, waveform: Tensor) -> Tensor:
+        """Return waveforms (…, samples) in float32.
+
+        Raises:
+            ValueError: if they have another shape or type, or fewer samples than one hop.
+        """
+        waveform = as_float(waveform).float()
+        if waveform.ndim == 0:
+            raise ValueError("expected waveforms (…, samples), but got a single number")
+        if waveform.shape[-1] < self.hop:
+            raise ValueError(f"a waveform needs at least {self.hop} samples, but has {waveform.shape[-1]}")
+        return waveform
 
     @abstractmethod
     def features(self, waveform: Tensor) -> Tensor:

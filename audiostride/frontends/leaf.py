@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d
+from torch.nn.functional import conv1d, pad
 
 from audiostride.frontends.frontend import Frontend, initial_stride, limited
 from audiostride.frontends.pcen import Pcen
-from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
 from audiostride.layers.functional import autocast_device
 from audiostride.mel_scale import mel_edges
@@ -53,7 +52,7 @@ class Leaf(Frontend):
         step: distance in samples between the values of the power before the low-pass.
 
     Shape:
-        (batch, samples), floating point in [−1, 1] or int16, to (batch, time, filters).
+        (…, samples), floating point in [−1, 1] or int16, to (…, time, filters).
 
     Raises:
         ValueError: in the forward pass, if there are fewer samples than one dense hop.
@@ -129,20 +128,19 @@ class Leaf(Frontend):
         return (window / window.sum(1, keepdim=True)).unsqueeze(1)
 
     def energy(self, waveform: Tensor) -> Tensor:
-        """Return the low-passed power of each filter (batch, dense frames, filters)."""
-        waveform = as_float(waveform).float()
-        if waveform.shape[-1] < self.hop:
-            raise ValueError(f"a waveform needs at least {self.hop} samples, but has {waveform.shape[-1]}")
+        """Return the low-passed power of each filter (…, dense frames, filters)."""
+        waveform = self.checked(waveform)
         frames = waveform.shape[-1] // self.hop
         # Frame i is centred on the middle of hop i.
         reach = self.low_pass_taps // 2 * self.step + self.taps // 2
         left = reach - self.hop // 2
         right = (frames - 1) * self.hop + self.hop // 2 + reach + 1 - waveform.shape[-1]
-        padded = nn.functional.pad(waveform.unsqueeze(1), (left, right))
+        padded = pad(waveform.reshape(-1, 1, waveform.shape[-1]), (left, right))
         real, imaginary = conv1d(padded, self.filters().unsqueeze(1), stride=self.step).chunk(2, 1)
         power = real.square() + imaginary.square()
         stride = self.hop // self.step
-        return conv1d(power, self.low_pass_filters(), stride=stride, groups=self.channels).mT
+        energy = conv1d(power, self.low_pass_filters(), stride=stride, groups=self.channels).mT
+        return energy.reshape(*waveform.shape[:-1], frames, self.channels)
 
     @property
     def strides(self) -> Tensor:

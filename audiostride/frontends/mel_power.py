@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from audiostride.errors import UserError
 from audiostride.frontends.frontend import Frontend
-from audiostride.frontends.waveform import as_float
 from audiostride.layers.functional import autocast_device
 from audiostride.mel_scale import fft_length, samples_of
 
@@ -79,16 +78,11 @@ class MelPower(Frontend):
 
     def power(self, waveform: Tensor) -> Tensor:
         """Return the power (…, samples // hop, mel_channels) of waveforms (…, samples) in float32."""
-        waveform = as_float(waveform)
-        if waveform.ndim == 0:
-            raise ValueError("expected waveforms (…, samples), but got a single number")
-        if waveform.shape[-1] < self.hop:
-            raise ValueError(f"a waveform needs at least {self.hop} samples, but has {waveform.shape[-1]}")
+        waveform = self.checked(waveform)
         if waveform.numel() == 0:  # the Fourier transform refuses an empty batch
-            shape = (*waveform.shape[:-1], waveform.shape[-1] // self.hop, self.mel_channels)
-            return waveform.new_zeros(shape, dtype=torch.float32)
+            return waveform.new_zeros(*waveform.shape[:-1], *self.size(waveform.shape[-1]))
         with torch.autocast(autocast_device(waveform.device), enabled=False):
-            return self.mel_power(functional.pad(waveform.float(), self.padding))
+            return self.mel_power(functional.pad(waveform, self.padding))
 
     def mel_power(self, padded: Tensor) -> Tensor:
         """Return the power (…, frames, mel_channels) of waveforms in float32 with zeros at both ends."""
