@@ -177,4 +177,7 @@ def _join(words: Sequence[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    return str([list(pair) for pair in value]) if isinstance(value, tuple) else str(value)
+    """Return a value as in a recipe, where tuples are lists."""
+    return str(
+        [list(one) if isinstance(one, tuple) else one for one in value] if isinstance(value, tuple) else value
+    )
