@@ -23,6 +23,8 @@ class Frontend(nn.Module, ABC):
         sample_rate: sample rate of the waveforms in Hz.
         images: number of spectrograms of the same sound, which are input channels of the network.
         channels: number of channels of the features.
+        f_min: lower edge of the lowest channel in Hz.
+        f_max: upper edge of the highest channel in Hz.
         hop: distance in samples between the frames of the features. A waveform needs at least as many.
         smallest_deviation: standard deviation of a channel below which it counts as quiet, in the unit of the
             features. Normalisation does not amplify such a channel further.
@@ -31,6 +33,8 @@ class Frontend(nn.Module, ABC):
     sample_rate: int
     images: int = 1
     channels: int
+    f_min: float
+    f_max: float
     hop: int
     smallest_deviation: float
 

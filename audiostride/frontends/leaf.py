@@ -88,14 +88,12 @@ class Leaf(Frontend):
         self.taps = 2 * round(sample_rate * window_ms / 2000) + 1
         self.low_pass_taps = 2 * (self.taps // 2 // self.step) + 1
         turns = 2 * math.pi / sample_rate
-        self.log_centres = nn.Parameter(torch.tensor([turns * centre for centre in edges[1:-1]]).log())
-        self.log_widths = nn.Parameter(
-            torch.tensor([_deviation(turns * bandwidth) for bandwidth in bandwidths]).log()
-        )
+        self.log_centres = _parameter([math.log(turns * centre) for centre in edges[1:-1]])
+        self.log_widths = _parameter([math.log(_deviation(turns * width)) for width in bandwidths])
         # The window would cut off a filter whose band is narrower than a bin of the window's spectrum.
         self.shortest = _deviation(turns * _WIDEST * max(bandwidths))
         self.longest = _deviation(2 * math.pi / self.taps)
-        self.low_pass = nn.Parameter(torch.full((mel_channels,), _LOW_PASS))
+        self.low_pass = _parameter([_LOW_PASS] * mel_channels)
         stride = initial_stride(sample_rate * hop_ms / 1000 / self.hop)
         self.resampling = DiffStride1d(stride, dim=-2, window=Window(smoothness, "inside"))
         self.pcen = Pcen(
@@ -122,8 +120,9 @@ class Leaf(Frontend):
     def low_pass_filters(self) -> Tensor:
         """Return the Gaussian low-pass of each filter's power: (filters, 1, low_pass_taps), each of sum 1."""
         deviations = limited(self.low_pass, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
-        times = torch.arange(self.low_pass_taps, device=deviations.device) - self.low_pass_taps // 2
-        in_halves = times * self.step / max(1, self.taps // 2)
+        half = self.low_pass_taps // 2
+        times = self.step * torch.arange(-half, half + 1, dtype=deviations.dtype, device=deviations.device)
+        in_halves = times / max(1, self.taps // 2)
         window = (-0.5 * (in_halves / deviations) ** 2).exp()
         return (window / window.sum(1, keepdim=True)).unsqueeze(1)
 
@@ -171,6 +170,10 @@ class Leaf(Frontend):
         )  # fmt: skip
         own = {name: getattr(self, name) for name in names}
         return {"kind": "leaf", **own, "smoothness": self.resampling.smoothness}
+
+
+def _parameter(values: list[float]) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(values, dtype=torch.float32))
 
 
 def _step_and_hop(hop: float, limit: float) -> tuple[int, int]:

@@ -68,7 +68,7 @@ class LearnedResolution(Frontend):
         self.sample_rate, self.images, self.channels, self.hop = (
             sample_rate, len(windows_ms), dense_channels, first.hop
         )  # fmt: skip
-        self.smallest_deviation = first.smallest_deviation
+        self.f_min, self.f_max, self.smallest_deviation = f_min, f_max, first.smallest_deviation
         self.windows_ms, self.hop_ms, self.mel_channels = tuple(windows_ms), hop_ms, mel_channels
         ratios = (sample_rate * hop_ms / 1000 / first.hop, dense_channels / mel_channels)
         self.resampling = DiffStride2d(
@@ -120,8 +120,8 @@ class LearnedResolution(Frontend):
             "dense_channels": self.channels,
             "hop_ms": self.hop_ms,
             "mel_channels": self.mel_channels,
-            "f_min": first.f_min,
-            "f_max": first.f_max,
+            "f_min": self.f_min,
+            "f_max": self.f_max,
             "offset": first.offset,
             "compression": first.compression,
             "smoothness": self.resampling.smoothness,

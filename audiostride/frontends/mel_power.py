@@ -65,7 +65,7 @@ class MelPower(Frontend):
                 f_max=f_max,
                 n_mels=mel_channels,
                 center=False,
-            )
+            ).float()  # also if the default type of torch is another one
         # The tables follow from the arguments, so checkpoints need not store them.
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)

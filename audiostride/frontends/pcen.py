@@ -95,7 +95,7 @@ class Pcen(nn.Module):
             "smoothing_logit": math.log(smoothing / (1 - smoothing)),
         }
         for name, value in initial.items():
-            values = torch.full((channels,), value)
+            values = torch.full((channels,), value, dtype=torch.float32)
             if learned:
                 self.register_parameter(name, nn.Parameter(values))
             else:
