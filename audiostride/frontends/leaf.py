@@ -17,7 +17,7 @@ from audiostride.layers import DiffStride1d, Window
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
 # The power of the filters' outputs is sampled this many times as fast as the widest filter is wide: the
 # Gaussian low-pass that follows then hears no aliases.
-_OVERSAMPLING = 8
+_OVERSAMPLING = 6
 # How many times as wide as the widest initial filter a filter may become.
 _WIDEST = 2.0
 # Deviation of the Gaussian low-pass, in halves of its window: initial value, and range.
