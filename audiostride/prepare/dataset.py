@@ -59,4 +59,5 @@ def _log_card(out: Path, card: dict[str, Any]) -> None:
         logger.info(
             f"{task}: {len(labels)} labels, recordings: {', '.join(numbers)} (split: {card['split']})"
         )
-    logger.info(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h")
+    hours, rate = card["seconds"] / 3600, card["sample_rate"]
+    logger.info(f"{out}: {card['recordings']} recordings, {hours:.2f} h at {rate:,} Hz")

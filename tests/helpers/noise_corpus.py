@@ -59,7 +59,7 @@ def names_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def interrupt(corpus: Corpus, out: Path, after: int) -> None:
+def interrupt(corpus: Corpus, out: Path, after: int, settings: PrepareSettings = ALLOW_BAD) -> None:
     """Prepare, and press Ctrl-C when `after` files have been read."""
     read, count = reader_pool.read_sound, 0
 
@@ -73,7 +73,7 @@ def interrupt(corpus: Corpus, out: Path, after: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_pool, "read_sound", read_or_interrupt)
         with pytest.raises(UserError, match=r"^interrupted: run the same command again to continue$"):
-            prepare(corpus, out, ALLOW_BAD)
+            prepare(corpus, out, settings)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
