@@ -4,8 +4,13 @@ Resampling leaves only rounding noise above half the lower rate, and ends there 
 little sound at high frequencies fade out gradually, and recorded silence is louder than rounding noise.
 """
 
+from collections.abc import Mapping
+from itertools import accumulate
+
 import numpy as np
 from numpy.typing import NDArray
+
+from audiostride.audio_file import Sound
 
 # Usual sample rates in Hz, from detectors of bats down to hydrophones.
 _RATES = (
@@ -25,6 +30,44 @@ _QUANTILE = 0.2  # of the power in the bins below: between the partials of a not
 # Highest power above it in any bin, as the variance of white noise. That of rounding to 16 bits is 1/12.
 _ROUNDING = 0.52
 _LEAST = 1 / 384
+# A corpus gets a note if at least this fraction of its recordings seems recorded at a lower rate.
+_NOTED = 0.01
+
+
+def recorded_rate(sound: Sound) -> int | None:
+    """Return the sample rate in Hz at which a sound seems recorded, or None unless it is a lower one.
+
+    It is the rate of the file, or the one that `upsampled_from` finds, if that is lower.
+    """
+    rates = (sound.file_rate, upsampled_from(sound.samples, sound.sample_rate))
+    return min((rate for rate in rates if rate and rate <= _LOWER * sound.sample_rate), default=None)
+
+
+def bandwidth_problem(rate: int) -> str:
+    """Return what is wrong with a file that seems recorded at a lower sample rate in Hz."""
+    return f"has nothing above {rate / 2000:g} kHz, as if recorded at {rate / 1000:g} kHz"
+
+
+def bandwidth_notes(counts: Mapping[int, int], recordings: int) -> list[str]:
+    """Return a note on the recordings that seem recorded at lower sample rates, if they are at least 1 %.
+
+    If they are most recordings, the note says what to do.
+
+    Args:
+        counts: from each lower rate in Hz to the number of its recordings.
+        recordings: number of all recordings.
+    """
+    total = sum(counts.values())
+    if total < _NOTED * recordings or not total:
+        return []
+    rates = sorted(counts)
+    found = ", ".join(f"{counts[rate]} at {rate / 1000:g} kHz" for rate in rates)
+    note = f"{total} of {recordings} recordings seem recorded at a lower sample rate ({found})"
+    for rate, up_to_it in zip(rates, accumulate(counts[rate] for rate in rates), strict=True):
+        if 2 * up_to_it > recordings:
+            advice = f"prepare with --sample_rate {rate}, and train with --frontend.sample_rate {rate}"
+            return [f"{note}: {advice}"]
+    return [f"{note}, which a network may learn instead of the classes"]
 
 
 def upsampled_from(samples: NDArray[np.int16], sample_rate: int) -> int | None:

@@ -23,6 +23,7 @@ from audiostride.data.store import (
     write_index,
 )
 from audiostride.errors import UserError
+from audiostride.prepare.bandwidth import bandwidth_notes, bandwidth_problem
 from audiostride.prepare.leakage import leakage_notes
 from audiostride.prepare.packing import pack, place_waveforms
 from audiostride.prepare.reader_pool import File, PackedFile
@@ -116,6 +117,11 @@ def _problems(packed: Sequence[PackedFile]) -> list[Problem]:
     copies = (entry for entry in packed if entry.samples and first[entry.digest] != entry.file.path)
     return [
         *(Problem(entry.file.path, entry.problem) for entry in packed if entry.problem),
+        *(
+            Problem(entry.file.path, bandwidth_problem(entry.lower_rate))
+            for entry in packed
+            if entry.lower_rate
+        ),
         *(Problem(entry.file.path, "same sound as another file", first[entry.digest]) for entry in copies),
     ]
 
@@ -152,6 +158,7 @@ def _write_metadata(
     recordings = [recording for recording, _ in kept]
     lengths = [entry.samples for _, entry in kept]
     digests = [entry.digest for _, entry in kept]
+    lower_rates = Counter(entry.lower_rate for _, entry in kept if entry.lower_rate)
     counts = write_index(folder, recordings, lengths, digests, corpus.tasks)
     _write_problems(problems, folder / PROBLEMS)
     card: dict[str, Any] = {
@@ -165,8 +172,13 @@ def _write_metadata(
         "recordings": len(kept),
         "seconds": round(sum(lengths) / settings.sample_rate, 3),
         "left_out": len(packed) - len(kept),
+        "lower_rates": dict(sorted(lower_rates.items())),
         "problems": Counter(problem.reason for problem in problems),
-        "notes": [*corpus.notes, *leakage_notes(recordings, digests)],
+        "notes": [
+            *corpus.notes,
+            *leakage_notes(recordings, digests),
+            *bandwidth_notes(lower_rates, len(kept)),
+        ],
         "tasks": corpus.tasks,
         "counts": counts,
         "hash": joint_hash(digests),

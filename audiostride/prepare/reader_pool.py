@@ -17,11 +17,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from audiostride.audio_file import BadSoundError, Sound, read_sound
+from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
 from audiostride.data.store import digest
 from audiostride.machine import core_count
-from audiostride.prepare.bandwidth import upsampled_from
+from audiostride.prepare.bandwidth import recorded_rate
 
 # Limits of the files that a process reads at a time: enough to hide the communication between processes.
 _CHUNK_FILES, _CHUNK_BYTES = 64, 1 << 22
@@ -52,6 +52,8 @@ class PackedFile(NamedTuple):
         digest: hash of the samples.
         problem: what is wrong with the file, or an empty string.
         begin: position of the first sample in the packed waveforms.
+        lower_rate: the sample rate in Hz at which the file seems recorded, if that is a lower one than that
+            of the corpus, otherwise 0.
     """
 
     file: File
@@ -59,6 +61,7 @@ class PackedFile(NamedTuple):
     digest: str
     problem: str
     begin: int = 0
+    lower_rate: int = 0
 
 
 Chunk = tuple[bytes, list[PackedFile]]  # the samples of some files one after another, and their results
@@ -127,14 +130,11 @@ def _read_chunk(folder: Path, settings: PrepareSettings, files: list[File]) -> C
             entries.append(PackedFile(file, 0, "", error.reason))
             continue
         samples.append(sound.samples.astype("<i2", copy=False).tobytes())
-        problem = "is clipped" if sound.clipped else _bandwidth_problem(sound)
-        entries.append(PackedFile(file, len(sound.samples), digest(sound.samples), problem))
+        problem = "is clipped" if sound.clipped else ""
+        rate = recorded_rate(sound) or 0
+        length = len(sound.samples)
+        entries.append(PackedFile(file, length, digest(sound.samples), problem, lower_rate=rate))
     return b"".join(samples), entries
-
-
-def _bandwidth_problem(sound: Sound) -> str:
-    rate = upsampled_from(sound.samples, sound.sample_rate)
-    return f"has nothing above {rate / 2000:g} kHz, as if recorded at {rate / 1000:g} kHz" if rate else ""
 
 
 class _Reader:

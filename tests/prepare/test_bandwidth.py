@@ -9,9 +9,10 @@ import soxr
 from helpers.noise_corpus import read_csv
 from numpy.typing import NDArray
 
+from audiostride.config.settings import PrepareSettings
 from audiostride.corpora import DATASETS
 from audiostride.corpora.base import Corpus, Recording
-from audiostride.prepare.bandwidth import upsampled_from
+from audiostride.prepare.bandwidth import bandwidth_notes, upsampled_from
 from audiostride.prepare.dataset import prepare_dataset
 from audiostride.prepare.prepare import prepare
 
@@ -105,6 +106,52 @@ def test_upsampled_files_are_listed_counted_and_kept(tmp_path: Path, out: Path) 
     reason = "has nothing above 4 kHz, as if recorded at 8 kHz"
     assert read_csv(out / "problems.csv")[1:3] == [["low.wav", reason, ""], ["up.flac", reason, ""]]
     assert (store.card["problems"][reason], store.card["recordings"], store.card["left_out"]) == (2, 3, 0)
+    assert store.card["lower_rates"] == {"8000": 2}
+    assert store.card["notes"] == [
+        "2 of 3 recordings seem recorded at a lower sample rate (2 at 8 kHz): prepare with --sample_rate "
+        "8000, and train with --frontend.sample_rate 8000"
+    ]
+
+
+def test_files_of_a_lower_rate_count_however_quiet_they_are(tmp_path: Path, out: Path) -> None:
+    """No spectrum shows it. 40 kHz is so near to 44.1 kHz that it does not count."""
+    for rate in (22050, 40000, 44100, 96000):
+        soundfile.write(tmp_path / f"{rate}.wav", 1e-4 * speech_like(rate=rate), rate)
+    recordings = [Recording(f"{rate}.wav", "train", {"t": "a"}) for rate in (22050, 40000, 44100, 96000)]
+    corpus = Corpus("calls", tmp_path, "given", {"t": ["a"]}, recordings)
+    card = prepare(corpus, out, PrepareSettings(sample_rate=44100)).card
+    assert card["lower_rates"] == {"22050": 1}
+    reason = "has nothing above 11.025 kHz, as if recorded at 22.05 kHz"
+    assert read_csv(out / "problems.csv")[1:] == [["22050.wav", reason, ""]]
+    assert card["notes"] == [
+        "1 of 4 recordings seem recorded at a lower sample rate (1 at 22.05 kHz), which a network may learn "
+        "instead of the classes"
+    ]
+    assert prepare(corpus, out, PrepareSettings(sample_rate=22050)).card["lower_rates"] == {}
+
+
+def test_note_recommends_the_rate_that_suffices_for_most_recordings() -> None:
+    (note,) = bandwidth_notes({12000: 3, 8000: 4, 11025: 1}, 10)
+    assert note == (
+        "8 of 10 recordings seem recorded at a lower sample rate (4 at 8 kHz, 1 at 11.025 kHz, 3 at 12 kHz)"
+        ": prepare with --sample_rate 12000, and train with --frontend.sample_rate 12000"
+    )
+    assert "--sample_rate 8000" in bandwidth_notes({12000: 3, 8000: 6}, 10)[0]
+    assert "--sample_rate" not in bandwidth_notes({12000: 3, 8000: 2}, 10)[0]
+    assert not bandwidth_notes({}, 10)
+
+
+def test_corpus_with_less_than_one_percent_of_such_recordings_gets_no_note() -> None:
+    assert bandwidth_notes({8000: 1}, 100)
+    assert not bandwidth_notes({8000: 1}, 101)
+
+
+def test_clipped_recording_of_a_lower_rate_has_both_problems(tmp_path: Path, out: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.clip(9 * speech_like(rate=8000), -1, 1), 8000)
+    corpus = Corpus("calls", tmp_path, "given", {"t": ["a"]}, [Recording("a.wav", "train", {"t": "a"})])
+    prepare(corpus, out)
+    reason = "has nothing above 4 kHz, as if recorded at 8 kHz"
+    assert read_csv(out / "problems.csv")[1:] == [["a.wav", "is clipped", ""], ["a.wav", reason, ""]]
 
 
 @pytest.mark.parametrize(
@@ -113,4 +160,8 @@ def test_upsampled_files_are_listed_counted_and_kept(tmp_path: Path, out: Path) 
 def test_only_the_recorded_birds_seem_upsampled(name: str, upsampled: int, recorded: Path, out: Path) -> None:
     """They have rounding noise alone above 4 kHz. So does one word, above 5.5 kHz."""
     card = prepare_dataset(DATASETS[name], recorded / name, out).card
+    assert sum(card["lower_rates"].values()) == upsampled
     assert sum(count for reason, count in card["problems"].items() if "nothing above" in reason) == upsampled
+    assert any("--sample_rate 8000" in note for note in card["notes"]) == (name == "birdsong")
+    at_8_khz = prepare_dataset(DATASETS[name], recorded / name, out, PrepareSettings(sample_rate=8000)).card
+    assert at_8_khz["lower_rates"] == {}
