@@ -169,6 +169,8 @@ def _open(folder: Path, card: dict[str, Any], sample: bool) -> Store:
         labels = {task: index[f"label/{number}"] for number, task in enumerate(card["tasks"])}
         starts, splits, groups, names = (index[name] for name in ("starts", "splits", "groups", "names"))
         digests = index.get("digests")
+    if digests is not None and "checksum" not in card:  # older corpora have neither
+        raise ValueError(f"{CARD} has no checksum")
     # Read-only: the whole of a writable private map counts as used memory.
     waveforms = np.memmap(folder / WAVEFORMS, dtype="<i2", mode="r")
     if len(waveforms) != starts[-1]:
