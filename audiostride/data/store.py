@@ -27,7 +27,6 @@ from audiostride.corpora.splits import hashes
 from audiostride.errors import UserError
 
 FORMAT = 2
-SAMPLE_RATE = 16000  # in Hz, the same as the frontend's
 # Each time a corpus is opened, this many recordings are checked, as far as they have so many bytes together.
 _SAMPLED, _SAMPLED_BYTES = 8, 1 << 22
 # What reading damaged JSON, zip and npy files raises.
