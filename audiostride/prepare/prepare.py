@@ -30,7 +30,9 @@ from audiostride.prepare.reader_pool import File, PackedFile
 from audiostride.prepare.staging import open_staging, publish, staging_folder
 
 
-def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) -> Store:
+def prepare(
+    corpus: Corpus, out: Path, settings: PrepareSettings | None = None, command: Sequence[str] = ()
+) -> Store:
     """Pack a corpus into the folder `out`. Do nothing if `out` holds it already, unchanged.
 
     After an interruption or a kill, the next call continues, and reads the files again that have changed.
@@ -39,6 +41,8 @@ def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) 
         corpus: the dataset, as its reader returns it.
         out: folder of the prepared corpus. An older one is replaced once the new one is complete.
         settings: by default `PrepareSettings()`.
+        command: what the card keeps to name the command that prepares the corpus again: the dataset, its
+            source and options, as words of `audiostride prepare`.
 
     Returns:
         The prepared corpus, opened.
@@ -64,7 +68,8 @@ def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) 
             _check_bad_files(packed, problems, out, settings)
             (staging / "corpus").mkdir()
             place_waveforms(packed, staging, staging / "corpus" / WAVEFORMS)
-            _write_metadata(corpus, packed, problems, staging / "corpus", settings, source)
+            card = _write_metadata(corpus, packed, problems, staging / "corpus", settings)
+            write_card(staging / "corpus", card | {"command": list(command), "source": source})
             publish(staging, out)
     return open_store(out)
 
@@ -151,9 +156,8 @@ def _write_metadata(
     problems: Sequence[Problem],
     folder: Path,
     settings: PrepareSettings,
-    source: str,
-) -> None:
-    """Write the index, the card and the list of problems beside the waveforms."""
+) -> dict[str, Any]:
+    """Write the index and the list of problems beside the waveforms. Return the content of the card."""
     kept = [(r, entry) for r, entry in zip(corpus.recordings, packed, strict=True) if entry.samples]
     recordings = [recording for recording, _ in kept]
     lengths = [entry.samples for _, entry in kept]
@@ -161,7 +165,7 @@ def _write_metadata(
     lower_rates = Counter(entry.lower_rate for _, entry in kept if entry.lower_rate)
     counts = write_index(folder, recordings, lengths, digests, corpus.tasks)
     _write_problems(problems, folder / PROBLEMS)
-    card: dict[str, Any] = {
+    return {
         "format": FORMAT,
         "audiostride": audiostride.__version__,
         "corpus": corpus.name,
@@ -182,9 +186,7 @@ def _write_metadata(
         "tasks": corpus.tasks,
         "counts": counts,
         "hash": joint_hash(digests),
-        "source": source,
     }
-    write_card(folder, card)
 
 
 def _write_problems(problems: Sequence[Problem], target: Path) -> None:

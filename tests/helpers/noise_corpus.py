@@ -35,6 +35,14 @@ def write_noise_corpus(folder: Path, files: int = 12, **options: Any) -> Corpus:
     return Corpus("sounds", folder, "official", {"task": ["a", "b"]}, recordings)
 
 
+def write_class_folders(folder: Path) -> None:
+    """Write sounds of two classes and twelve groups, s0 to s11, in the layout of `prepare folder`."""
+    for number in range(24):
+        file = folder / "ab"[number % 2] / f"s{number // 2}_{number}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, noise(4000 + number, number), 16000)
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return write_noise_corpus(tmp_path / "source")
