@@ -62,7 +62,7 @@ def _fit(store: Store, task: str, features: NDArray[np.float32]) -> dict[str, An
 
 def _features(store: Store) -> NDArray[np.float32]:
     """Return mean and deviation over time of each recording's log-mel frames: (recordings, 2 · channels)."""
-    frontend = LogMel()
+    frontend = LogMel(store.sample_rate, f_max=0.4875 * store.sample_rate)  # 7800 Hz at 16 kHz
     rows = []
     for begin, end in zip(store.starts[:-1], store.starts[1:], strict=True):
         frames = frontend(torch.from_numpy(store.waveforms[begin:end].copy()))

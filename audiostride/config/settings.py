@@ -22,6 +22,8 @@ Channels = Annotated[int, Between(1, 4096)]
 Smoothness = Annotated[float, Between(0, 10_000)]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Workers = Annotated[int, Between(0, 1024)]
+# Heart sounds are recorded at 1,000 Hz, bats at up to 384,000.
+SampleRate = Annotated[int, Between(1000, 384_000)]
 Masks = Annotated[int, Between(0, 100)]
 Frames = Annotated[int, Between(1, 360_000)]  # up to an hour
 WindowSeconds = Annotated[float, Between(0.1, 3600)]
@@ -266,6 +268,8 @@ class Recipe:
 class PrepareSettings:
     """How sound files are packed into a prepared corpus."""
 
+    sample_rate: SampleRate = 16000
+    """Sample rate of the prepared corpus in Hz."""
     bad: Annotated[float, Between(0, 100)] = 1.0
     """Percentage of the files that may be unusable; if more are, preparing fails."""
     longest: NonNegative = 3600.0
