@@ -75,7 +75,8 @@ def train(arguments: Sequence[str]) -> None:
     from audiostride.data.store import open_store
 
     # Report a wrong folder or rate before importing torch.
-    check_rates([open_store(Path(corpus)) for corpus in recipe.data.corpora])
+    stores = [open_store(Path(corpus)) for corpus in recipe.data.corpora]
+    check_rates(stores, recipe.frontend.sample_rate)
 
     from lightning.pytorch.utilities import rank_zero_only
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.config.frontend_settings import FrontendSettings, SampleRate
 from audiostride.config.messages import PlainValue
 from audiostride.config.ranges import AtLeast, Between, check_ranges
 from audiostride.config.trainer_arguments import check_trainer_arguments
@@ -22,8 +22,6 @@ Channels = Annotated[int, Between(1, 4096)]
 Smoothness = Annotated[float, Between(0, 10_000)]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Workers = Annotated[int, Between(0, 1024)]
-# Heart sounds are recorded at 1,000 Hz, bats at up to 384,000.
-SampleRate = Annotated[int, Between(1000, 384_000)]
 Masks = Annotated[int, Between(0, 100)]
 Frames = Annotated[int, Between(1, 360_000)]  # up to an hour
 WindowSeconds = Annotated[float, Between(0.1, 3600)]
