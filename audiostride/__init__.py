@@ -12,6 +12,7 @@ Settings:
 
     Recipe                all settings of a run, in these groups:
     ModelSettings         the network
+    FrontendSettings      from waveforms to spectrograms
     DataSettings          corpora, labels and windows
     TrainingSettings      steps, learning rates, what trains
     AugmentationSettings  random changes to the training windows
@@ -28,7 +29,14 @@ Layers for your own network:
     BlurPool1d            blur one axis, then keep every stride-th sample
     ConvDownsample        a convolution followed by any kind of downsampling, chosen by name
     SeparableCNN          the paper's network, from spectrograms to embeddings
-    LogMel                waveforms to log-mel spectrograms
+
+Frontends, from waveforms to spectrograms:
+
+    LogMel                logarithm of the power in mel channels
+    PcenMel               per-channel energy normalisation of that power, learned
+    LearnedResolution     log-mel spectrograms whose hop and mel channels are learned
+    Leaf                  learned filters, with a learned hop
+    Pcen                  the normalisation of PcenMel and Leaf, a layer for any spectrogram
 
 What a training loop does with learned strides:
 
@@ -45,6 +53,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audiostride.config.frontend_settings import FrontendSettings
     from audiostride.config.settings import (
         AugmentationSettings,
         DataSettings,
@@ -52,7 +61,10 @@ if TYPE_CHECKING:
         Recipe,
         TrainingSettings,
     )
+    from audiostride.frontends.leaf import Leaf
+    from audiostride.frontends.learned_resolution import LearnedResolution
     from audiostride.frontends.log_mel import LogMel
+    from audiostride.frontends.pcen import Pcen, PcenMel
     from audiostride.layers import (
         BlurPool1d,
         ConvDownsample,
@@ -87,8 +99,13 @@ __all__ = [
     "DiffStride2d",
     "DiffStride3d",
     "FitResult",
+    "FrontendSettings",
+    "Leaf",
+    "LearnedResolution",
     "LogMel",
     "ModelSettings",
+    "Pcen",
+    "PcenMel",
     "Recipe",
     "SeparableCNN",
     "SpectralPool1d",
@@ -111,8 +128,13 @@ _MODULES = {
     "ClassifierTraining": "audiostride.training.lightning_module",
     "DataSettings": "audiostride.config.settings",
     "FitResult": "audiostride.training.from_python",
+    "FrontendSettings": "audiostride.config.frontend_settings",
+    "Leaf": "audiostride.frontends.leaf",
+    "LearnedResolution": "audiostride.frontends.learned_resolution",
     "LogMel": "audiostride.frontends.log_mel",
     "ModelSettings": "audiostride.config.settings",
+    "Pcen": "audiostride.frontends.pcen",
+    "PcenMel": "audiostride.frontends.pcen",
     "Recipe": "audiostride.config.settings",
     "SeparableCNN": "audiostride.models.separable_cnn",
     "TrainingSettings": "audiostride.config.settings",

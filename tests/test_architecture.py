@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "audiostride"
 
 # From the ground up: a room may import rooms of the rows before its own.
 FLOORS = (
-    ("allocator", "errors", "files", "log", "machine", "sound_containers", "tables", "timing"),
+    ("allocator", "errors", "files", "log", "machine", "mel_scale", "sound_containers", "tables", "timing"),
     ("layers", "config", "corpora", "audio_file"),
     ("frontends",),
     ("prediction",),

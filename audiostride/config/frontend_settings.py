@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from audiostride.config.ranges import AtLeast, Between, check_ranges
+from audiostride.mel_scale import fft_length
 
 # Heart sounds are recorded at 1,000 Hz, bats at up to 384,000.
 SampleRate = Annotated[int, Between(1000, 384_000)]
 Milliseconds = Annotated[float, Between(0.01, 10_000)]
+HopMilliseconds = Annotated[float, Between(0.001, 100)]  # the shortest window of training is 100 ms long
 MelChannels = Annotated[int, Between(1, 2048)]
 Hertz = Annotated[float, Between(0, 192_000)]
 
@@ -30,7 +32,7 @@ class FrontendSettings:
     """Sample rate of the waveforms in Hz; that of the corpora (see audiostride prepare --sample_rate)."""
     window_ms: Milliseconds = 25.0
     """Length of the analysis window in milliseconds; of leaf, that of its filters."""
-    hop_ms: Milliseconds = 10.0
+    hop_ms: HopMilliseconds = 10.0
     """Distance between frames in milliseconds. Where it is learned, it begins here."""
     mel_channels: MelChannels = 64
     """Number of mel channels; of leaf, number of filters. Where it is learned, it begins here."""
@@ -52,12 +54,12 @@ class FrontendSettings:
     windows_ms: Sequence[Milliseconds] = (25.0, 50.0, 100.0)
     """Of learned_resolution: lengths of its analysis windows in milliseconds. Their spectrograms are input
     channels of the network, which learns what to use. It replaces window_ms."""
-    dense_hop_ms: Milliseconds = 2.5
+    dense_hop_ms: HopMilliseconds = 2.5
     """Of learned_resolution and leaf: distance in milliseconds between the frames from which the learned hop
     is made."""
     dense_channels: MelChannels = 128
     """Of learned_resolution: number of mel channels from which the learned ones are made."""
-    smoothness: Annotated[float, AtLeast(0)] = 4.0
+    smoothness: Annotated[float, Between(0, 10_000)] = 4.0
     """Of learned_resolution and leaf: width in DFT bins of the ramp of their DiffStride layer. It lies inside
     the cut-off."""
 
@@ -67,7 +69,8 @@ class FrontendSettings:
         if not self.windows_ms:
             raise ValueError("frontend.windows_ms names no window")
         self._check_frequencies()
-        self._check_resolution()
+        self._check_hops()
+        self._check_windows()
 
     @property
     def images(self) -> int:
@@ -78,6 +81,15 @@ class FrontendSettings:
     def highest_hz(self) -> float:
         """Upper edge of the highest channel in Hz."""
         return _HIGHEST * self.sample_rate if self.f_max is None else self.f_max
+
+    @property
+    def _analysis(self) -> tuple[str, str, str]:
+        """Names of the settings that describe the analysis: its windows, its hop and its channels."""
+        names = {
+            "learned_resolution": ("windows_ms", "dense_hop_ms", "dense_channels"),
+            "leaf": ("window_ms", "dense_hop_ms", "mel_channels"),
+        }
+        return names.get(self.kind, ("window_ms", "hop_ms", "mel_channels"))
 
     def _check_frequencies(self) -> None:
         if self.highest_hz > self.sample_rate / 2:
@@ -91,12 +103,14 @@ class FrontendSettings:
                 "lower frontend.f_min"
             )
 
-    def _check_resolution(self) -> None:
-        if self.sample_rate * self.hop_ms < 1000:
-            raise ValueError(
-                f"frontend.hop_ms is {self.hop_ms:g}, less than a sample at {self.sample_rate} Hz: raise it"
-            )
-        if self.kind in ("learned_resolution", "leaf") and self.dense_hop_ms > self.hop_ms:
+    def _check_hops(self) -> None:
+        for name in dict.fromkeys(("hop_ms", self._analysis[1])):
+            hop = getattr(self, name)
+            if self.sample_rate * hop < 1000:
+                raise ValueError(
+                    f"frontend.{name} is {hop:g}, less than a sample at {self.sample_rate} Hz: raise it"
+                )
+        if self._analysis[1] == "dense_hop_ms" and self.dense_hop_ms > self.hop_ms:
             raise ValueError(
                 f"frontend.dense_hop_ms is {self.dense_hop_ms:g}, but frontend.hop_ms, where the learned hop "
                 f"begins, is {self.hop_ms:g}: lower frontend.dense_hop_ms"
@@ -106,16 +120,26 @@ class FrontendSettings:
                 f"frontend.dense_channels is {self.dense_channels}, but frontend.mel_channels, where the "
                 f"learned ones begin, is {self.mel_channels}: raise frontend.dense_channels"
             )
-        windows = self.windows_ms if self.kind == "learned_resolution" else (self.window_ms,)
-        channels = self.dense_channels if self.kind == "learned_resolution" else self.mel_channels
-        if self.sample_rate * max(windows) / 1000 * channels > _LARGEST_TABLE:
-            raise ValueError(
-                f"{channels} channels of a window of {max(windows):g} ms at {self.sample_rate} Hz make a "
-                f"table of more than {_LARGEST_TABLE:,} numbers: shorten the window, or give fewer channels"
-            )
-        hop = self.dense_hop_ms if self.kind in ("learned_resolution", "leaf") else self.hop_ms
+
+    def _check_windows(self) -> None:
+        of_windows, of_hop, of_channels = self._analysis
+        hop, channels = getattr(self, of_hop), getattr(self, of_channels)
+        windows = self.windows_ms if self.kind == "learned_resolution" else [self.window_ms]
         if min(windows) < hop:
             raise ValueError(
-                f"a window of {min(windows):g} ms leaves out sound between frames that are {hop:g} ms apart: "
-                "lower frontend.hop_ms, or lengthen the window"
+                f"frontend.{of_windows}: a window of {min(windows):g} ms leaves out sound between frames "
+                f"that are {hop:g} ms apart: lengthen it, or lower frontend.{of_hop}"
             )
+        if self.sample_rate * sum(windows) / 1000 * channels > _LARGEST_TABLE:
+            raise ValueError(
+                f"frontend.{of_windows}: windows of together {sum(windows):g} ms at {self.sample_rate} Hz "
+                f"with {channels} channels make tables of more than {_LARGEST_TABLE:,} numbers: shorten "
+                f"them, or lower frontend.{of_channels}"
+            )
+        if self.kind == "leaf":  # its filters need no bins of a spectrum
+            return
+        for window in windows:
+            try:
+                fft_length(self.sample_rate, window, hop, channels, self.f_min, self.highest_hz)
+            except ValueError as error:
+                raise ValueError(f"frontend.{of_channels}: {error}") from error

@@ -1,28 +1,28 @@
 """LEAF: a frontend of learned filters, with a hop that is learned too."""
 
 import math
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from audiostride.frontends.frontend import Frontend
-from audiostride.frontends.mel_power import mel_edges
+from audiostride.frontends.frontend import Frontend, initial_stride, limited
 from audiostride.frontends.pcen import Pcen
 from audiostride.frontends.waveform import as_float
 from audiostride.layers import DiffStride1d, Window
+from audiostride.layers.functional import autocast_device
+from audiostride.mel_scale import mel_edges
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
 # The power of the filters' outputs is sampled this many times as fast as the widest filter is wide: the
-# Gaussian low-pass that follows then hears no aliases.
+# Gaussian low-pass that follows then hears few aliases.
 _OVERSAMPLING = 6
 # How many times as wide as the widest initial filter a filter may become.
 _WIDEST = 2.0
 # Deviation of the Gaussian low-pass, in halves of its window: initial value, and range.
 _LOW_PASS, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS = 0.4, 0.05, 0.5
-_FLOOR = 1e-7  # power below which all is silence, 70 dB below full scale
+_FLOOR = 1e-7  # power below which all is silence, 64 dB below that of a sine of full scale
 
 
 class Leaf(Frontend):
@@ -30,11 +30,12 @@ class Leaf(Frontend):
 
     After Zeghidour et al., "LEAF: a learnable frontend for audio classification", ICLR 2021, with two
     differences. Its fixed decimation is a `DiffStride1d` layer, whose stride begins at `hop_ms` and is
-    learned. And the power of the filters is computed only every few samples, which the Gaussian low-pass does
-    not notice, in a fraction of the time.
+    learned. And the power of the filters is computed only every few samples, in a fraction of the time; after
+    the Gaussian low-pass this changes it by less than 1 %.
 
     The power of filter n is |x ∗ g_n|² with g_n(t) = exp(i η_n t) exp(−t² / (2 σ_n²)) / (σ_n √(2π)), t in
-    samples. Centres η_n and widths σ_n begin with those of mel channels.
+    samples. Centres η_n and widths σ_n begin with those of mel channels. Their logarithms are learned, so
+    that a step of an optimiser changes low and high filters by the same ratio.
 
     Args:
         sample_rate: sample rate of the waveforms in Hz.
@@ -43,13 +44,16 @@ class Leaf(Frontend):
         mel_channels: number of filters.
         f_min: lower edge of the lowest mel channel, where training begins, in Hz.
         f_max: upper edge of the highest mel channel in Hz.
-        dense_hop_ms: distance between the frames after the low-pass, from which DiffStride makes its own.
+        dense_hop_ms: distance in milliseconds between the frames after the low-pass, from which DiffStride
+            makes its own. It is rounded to a multiple of `step` samples.
         smoothness: width in DFT bins of the ramp of DiffStride's window, which lies inside the cut-off.
         pcen_learned: whether the parameters of the energy normalisation are learned.
 
+    Attributes:
+        step: distance in samples between the values of the power before the low-pass.
+
     Shape:
-        (batch, samples), floating point in [−1, 1] or int16, to (batch, time, filters). Everything is
-        computed in float32.
+        (batch, samples), floating point in [−1, 1] or int16, to (batch, time, filters).
 
     Raises:
         ValueError: in the forward pass, if there are fewer samples than one dense hop.
@@ -76,44 +80,52 @@ class Leaf(Frontend):
         self.sample_rate, self.window_ms, self.hop_ms = sample_rate, window_ms, hop_ms
         self.mel_channels, self.channels, self.f_min, self.f_max = mel_channels, mel_channels, f_min, f_max
         self.dense_hop_ms, self.pcen_learned = dense_hop_ms, pcen_learned
-        self.hop = max(1, round(sample_rate * dense_hop_ms / 1000))
         edges = mel_edges(mel_channels, f_min, f_max)
         # The square root of a triangle, LEAF's amplitude of a mel filter, is above 1/2 on 3/4 of its base.
-        widths = [0.75 * (high - low) for low, high in zip(edges, edges[2:], strict=False)]
-        self.step = _largest_step(self.hop, sample_rate / (_OVERSAMPLING * max(widths)))
+        bandwidths = [0.75 * (high - low) for low, high in zip(edges, edges[2:], strict=False)]
+        self.step, self.hop = _step_and_hop(
+            sample_rate * dense_hop_ms / 1000, sample_rate / (_OVERSAMPLING * max(bandwidths))
+        )
         self.taps = 2 * round(sample_rate * window_ms / 2000) + 1
         self.low_pass_taps = 2 * (self.taps // 2 // self.step) + 1
         turns = 2 * math.pi / sample_rate
-        self.centres = nn.Parameter(torch.tensor([turns * centre for centre in edges[1:-1]]))
-        # In the spectrum, the deviation of the filter is 1 / σ.
-        self.widths = nn.Parameter(torch.tensor([_FWHM / (turns * width) for width in widths]))
-        self.narrowest = _FWHM / (turns * _WIDEST * max(widths))
+        self.log_centres = nn.Parameter(torch.tensor([turns * centre for centre in edges[1:-1]]).log())
+        self.log_widths = nn.Parameter(
+            torch.tensor([_deviation(turns * bandwidth) for bandwidth in bandwidths]).log()
+        )
+        # The window would cut off a filter whose band is narrower than a bin of the window's spectrum.
+        self.shortest = _deviation(turns * _WIDEST * max(bandwidths))
+        self.longest = _deviation(2 * math.pi / self.taps)
         self.low_pass = nn.Parameter(torch.full((mel_channels,), _LOW_PASS))
-        stride = max(1.0, sample_rate * hop_ms / 1000 / self.hop)
+        stride = initial_stride(sample_rate * hop_ms / 1000 / self.hop)
         self.resampling = DiffStride1d(stride, dim=-2, window=Window(smoothness, "inside"))
         self.pcen = Pcen(
             mel_channels, 1000 / hop_ms, gain=0.96, time_s=0.25, floor=1e-12, learned=pcen_learned
         )
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move to another device with the network, but stay in float32 if it becomes half precision."""
-        device = fn(torch.zeros(0)).device
-        return super()._apply(lambda table: table.to(device), recurse)
+    @property
+    def centres(self) -> Tensor:
+        """Centre frequencies η of the filters in radians per sample, (filters,)."""
+        return limited(self.log_centres, -math.inf, math.log(math.pi)).exp()
+
+    @property
+    def widths(self) -> Tensor:
+        """Standard deviations σ of the filters' envelopes in samples, (filters,)."""
+        return limited(self.log_widths, math.log(self.shortest), math.log(self.longest)).exp()
 
     def filters(self) -> Tensor:
         """Return the Gabor filters: (2 · filters, taps), all real parts, then all imaginary parts."""
-        times = torch.arange(self.taps, device=self.centres.device) - self.taps // 2
-        centres = self.centres.clamp(0, math.pi)[:, None]
-        # A filter that is wider in time than its window would be cut off.
-        widths = self.widths.clamp(self.narrowest, self.taps * _FWHM / (2 * math.pi))[:, None]
+        centres, widths = self.centres[:, None], self.widths[:, None]
+        times = torch.arange(self.taps, device=centres.device) - self.taps // 2
         envelope = (-(times**2) / (2 * widths**2)).exp() / (math.sqrt(2 * math.pi) * widths)
         return torch.cat([(centres * times).cos() * envelope, (centres * times).sin() * envelope])
 
     def low_pass_filters(self) -> Tensor:
         """Return the Gaussian low-pass of each filter's power: (filters, 1, low_pass_taps), each of sum 1."""
-        times = torch.linspace(-1, 1, self.low_pass_taps, device=self.low_pass.device)
-        deviations = self.low_pass.clamp(_NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
-        window = (-0.5 * (times / deviations) ** 2).exp()
+        deviations = limited(self.low_pass, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS)[:, None]
+        times = torch.arange(self.low_pass_taps, device=deviations.device) - self.low_pass_taps // 2
+        in_halves = times * self.step / max(1, self.taps // 2)
+        window = (-0.5 * (in_halves / deviations) ** 2).exp()
         return (window / window.sum(1, keepdim=True)).unsqueeze(1)
 
     def energy(self, waveform: Tensor) -> Tensor:
@@ -137,7 +149,7 @@ class Leaf(Frontend):
         return torch.cat([self.resampling.strides, self.resampling.stride.new_ones(1)])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
+        with torch.autocast(autocast_device(waveform.device), enabled=False):
             energy = self.resampling(self.energy(waveform))
             return self.pcen(energy.clamp(min=_FLOOR))
 
@@ -163,6 +175,19 @@ class Leaf(Frontend):
         return {"kind": "leaf", **own, "smoothness": self.resampling.smoothness}
 
 
-def _largest_step(hop: int, limit: float) -> int:
-    """Return the largest divisor of a hop up to a limit, at least 1."""
-    return max(step for step in range(1, hop + 1) if hop % step == 0 and (step <= limit or step == 1))
+def _step_and_hop(hop: float, limit: float) -> tuple[int, int]:
+    """Return a step and the multiple of it that is close to a hop, in samples.
+
+    The step is at most the limit. It may be down to half of that, if this gives a hop that is closer.
+    """
+    largest = max(1, int(min(hop, limit)))
+    pairs = [(step, step * max(1, round(hop / step))) for step in range(largest, largest // 2, -1)]
+    return min(pairs, key=lambda pair: abs(pair[1] - hop))
+
+
+def _deviation(bandwidth: float) -> float:
+    """Return the deviation in samples of a Gaussian whose spectrum has this width, in radians per sample.
+
+    The width is that at half of the spectrum's maximum.
+    """
+    return _FWHM / bandwidth

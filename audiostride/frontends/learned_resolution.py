@@ -6,7 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.dense_log_mel import DenseLogMel
+from audiostride.frontends.frontend import Frontend, initial_stride
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import DiffStride2d, Window
 
@@ -37,7 +38,7 @@ class LearnedResolution(Frontend):
         `downsample`: (batch, windows, N, dense_channels) to (batch, windows, time, mel).
 
     Raises:
-        ValueError: if a stride would be below 1, or if mel channels are too narrow for a window.
+        ValueError: if mel channels are too narrow for a window.
 
     >>> frontend = LearnedResolution()
     >>> frontend.downsample(frontend.features(torch.zeros(2, 16000))).shape
@@ -60,7 +61,7 @@ class LearnedResolution(Frontend):
     ) -> None:
         super().__init__()
         self.spectrograms = nn.ModuleList(
-            LogMel(sample_rate, window, dense_hop_ms, dense_channels, f_min, f_max, offset, compression)
+            DenseLogMel(sample_rate, window, dense_hop_ms, dense_channels, f_min, f_max, offset, compression)
             for window in windows_ms
         )
         first = self.first
@@ -69,9 +70,10 @@ class LearnedResolution(Frontend):
         )  # fmt: skip
         self.smallest_deviation = first.smallest_deviation
         self.windows_ms, self.hop_ms, self.mel_channels = tuple(windows_ms), hop_ms, mel_channels
-        hop = sample_rate * hop_ms / 1000
-        strides = (max(1.0, hop / first.hop), dense_channels / mel_channels)
-        self.resampling = DiffStride2d(strides, window=Window(smoothness, "inside"))
+        ratios = (sample_rate * hop_ms / 1000 / first.hop, dense_channels / mel_channels)
+        self.resampling = DiffStride2d(
+            tuple(map(initial_stride, ratios)), window=Window(smoothness, "inside")
+        )
 
     @property
     def first(self) -> LogMel:

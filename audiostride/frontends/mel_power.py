@@ -1,9 +1,8 @@
 """Power of waveforms in mel channels."""
 
 import math
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,8 @@ from torch.nn import functional
 from audiostride.errors import UserError
 from audiostride.frontends.frontend import Frontend
 from audiostride.frontends.waveform import as_float
+from audiostride.layers.functional import autocast_device
+from audiostride.mel_scale import fft_length, samples_of
 
 try:
     from torchaudio.transforms import MelSpectrogram
@@ -21,18 +22,13 @@ except OSError as error:  # its compiled library was built for another torch
         "pip install 'torch==2.11.*' torchaudio==2.11.0"
     ) from error
 
-# How many times as long as the shortest power of two the Fourier transform may become, so that each channel
-# has a bin. Zeros interpolate the spectrum; they resolve nothing that the window does not.
-_MOST_PADDING = 4
-
 
 class MelPower(Frontend):
     """Base class of frontends that compress the power in mel channels, one frame per hop.
 
     Frame i is centred on the middle of hop i, samples i · hop to (i + 1) · hop, and the signal is continued
     by zeros. The spectrum uses a periodic Hann window, the mel scale is HTK's, and its triangles have height
-    1. Everything is computed in float32, also under autocast and in a network of half precision: 16 bits
-    cannot hold the range of a power spectrum.
+    1.
 
     Args:
         sample_rate: sample rate of the waveforms in Hz.
@@ -58,14 +54,13 @@ class MelPower(Frontend):
         super().__init__()
         self.sample_rate, self.mel_channels, self.channels = sample_rate, mel_channels, mel_channels
         self.window_ms, self.hop_ms, self.f_min, self.f_max = window_ms, hop_ms, f_min, f_max
-        self.hop = max(1, round(sample_rate * hop_ms / 1000))
-        window = max(1, round(sample_rate * window_ms / 1000))
-        n_fft = _fft_length(sample_rate, window, self.hop, mel_channels, f_min, f_max)
+        self.hop = samples_of(hop_ms, sample_rate)
+        n_fft = fft_length(sample_rate, window_ms, hop_ms, mel_channels, f_min, f_max)
         with torch.device("cpu"):  # torchaudio cannot compute its tables on the meta device
             self.mel = MelSpectrogram(
                 sample_rate,
                 n_fft,
-                win_length=window,
+                win_length=samples_of(window_ms, sample_rate),
                 hop_length=self.hop,
                 f_min=f_min,
                 f_max=f_max,
@@ -75,16 +70,12 @@ class MelPower(Frontend):
         # The tables follow from the arguments, so checkpoints need not store them.
         for module in (self.mel.spectrogram, self.mel.mel_scale):
             module._non_persistent_buffers_set.update(module._buffers)
-        self.padding = ((n_fft - self.hop) // 2, n_fft - self.hop - (n_fft - self.hop) // 2)
+        left = n_fft // 2 - self.hop // 2
+        self.padding = (left, n_fft - self.hop - left)
 
     def configuration(self) -> dict[str, Any]:
         names = ("sample_rate", "window_ms", "hop_ms", "mel_channels", "f_min", "f_max")
         return {name: getattr(self, name) for name in names}
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move to another device with the network, but stay in float32 if it becomes half precision."""
-        device = fn(torch.zeros(0)).device
-        return super()._apply(lambda table: table.to(device), recurse)
 
     def power(self, waveform: Tensor) -> Tensor:
         """Return the power (…, samples // hop, mel_channels) of waveforms (…, samples) in float32."""
@@ -96,8 +87,12 @@ class MelPower(Frontend):
         if waveform.numel() == 0:  # the Fourier transform refuses an empty batch
             shape = (*waveform.shape[:-1], waveform.shape[-1] // self.hop, self.mel_channels)
             return waveform.new_zeros(shape, dtype=torch.float32)
-        with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
-            return self.mel(functional.pad(waveform.float(), self.padding)).mT
+        with torch.autocast(autocast_device(waveform.device), enabled=False):
+            return self.mel_power(functional.pad(waveform.float(), self.padding))
+
+    def mel_power(self, padded: Tensor) -> Tensor:
+        """Return the power (…, frames, mel_channels) of waveforms in float32 with zeros at both ends."""
+        return self.mel(padded).mT
 
     def features(self, waveform: Tensor) -> Tensor:
         return self(waveform).unsqueeze(-3)
@@ -106,48 +101,10 @@ class MelPower(Frontend):
         return samples // self.hop, self.mel_channels
 
     def macs(self, samples: int) -> int:
-        bins = self.mel.n_fft // 2 + 1
-        per_frame = self.mel.n_fft * math.log2(self.mel.n_fft) + bins * (2 + self.mel_channels)
-        return round(samples // self.hop * per_frame)
+        n_fft = self.mel.n_fft
+        squares = 2 * (n_fft // 2 + 1)
+        return round(self.frames(samples) * (n_fft * math.log2(n_fft) + squares + self.filter_macs()))
 
-
-def _fft_length(sample_rate: int, window: int, hop: int, channels: int, f_min: float, f_max: float) -> int:
-    """Return the length of the Fourier transform: the shortest power of two that gives each channel a bin.
-
-    A power of two is fast.
-    """
-    shortest = 1 << (max(window, hop) - 1).bit_length()
-    n_fft = shortest
-    while empty := _empty_channels(sample_rate, n_fft, channels, f_min, f_max):
-        if n_fft >= _MOST_PADDING * shortest:
-            (first, low, high), count = empty[0], len(empty)
-            raise ValueError(
-                f"{count} of {channels} mel channels contain no bin of the spectrum, for example channel "
-                f"{first} from {low:.0f} to {high:.0f} Hz: give fewer channels, a longer window or a higher "
-                "lowest frequency"
-            )
-        n_fft *= 2
-    return n_fft
-
-
-def _empty_channels(
-    sample_rate: int, n_fft: int, channels: int, f_min: float, f_max: float
-) -> list[tuple[int, float, float]]:
-    """Return number, lower and upper edge in Hz of the channels without a bin inside of their edges."""
-    edges = mel_edges(channels, f_min, f_max)
-    spacing = sample_rate / n_fft
-    return [
-        (number, below, above)
-        for number, (below, above) in enumerate(zip(edges, edges[2:], strict=False))
-        if math.floor(below / spacing + 1) * spacing >= above
-    ]
-
-
-def mel_edges(channels: int, f_min: float, f_max: float) -> list[float]:
-    """Return frequencies in Hz, (channels + 2,), equally far apart on the mel scale (HTK's).
-
-    Channel i reaches from the frequency i to i + 2, with its centre at i + 1.
-    """
-    low, high = (2595 * math.log10(1 + f / 700) for f in (f_min, f_max))
-    mels = [low + (high - low) * i / (channels + 1) for i in range(channels + 2)]
-    return [700 * (10 ** (mel / 2595) - 1) for mel in mels]
+    def filter_macs(self) -> int:
+        """Return the multiply-accumulates of the mel filters for one frame."""
+        return self.mel.mel_scale.fb.numel()

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from audiostride.frontends.frontend import limited
 from audiostride.frontends.mel_power import MelPower
+from audiostride.layers.functional import autocast_device
 
 
 def smooth(energy: Tensor, smoothing: Tensor) -> Tensor:
@@ -49,10 +51,17 @@ class Pcen(nn.Module):
         power: initial r in (0, 1), exponent of the compression.
         time_s: time constant in seconds of the smoothing.
         floor: ε > 0, energy below which the gain no longer rises.
-        learned: whether the parameters are learned, for each channel.
+        learned: whether the parameters are learned, for each channel. Otherwise they are buffers.
 
     Shape:
-        (…, frames, channels), ≥ 0, to the same shape, ≥ 0. It is computed in float32.
+        (…, frames, channels), ≥ 0, to the same shape, ≥ 0.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    >>> softer, louder = Pcen(2, frame_rate=100.0)(torch.tensor([[[1e2, 1e3]], [[1e4, 1e5]]]))
+    >>> torch.allclose(softer, louder, atol=0.1)
+    True
     """
 
     def __init__(
@@ -68,6 +77,13 @@ class Pcen(nn.Module):
         learned: bool = True,
     ) -> None:
         super().__init__()
+        if not 0 < gain < 1 or not 0 < power < 1:
+            raise ValueError(f"gain and power must be between 0 and 1, but are {gain:g} and {power:g}")
+        if min(bias, time_s, floor, frame_rate) <= 0:
+            raise ValueError(
+                "bias, time_s, floor and frame_rate must be above 0, but are "
+                f"{bias:g}, {time_s:g}, {floor:g} and {frame_rate:g}"
+            )
         self.floor = floor
         frames = time_s * frame_rate
         # The low-pass whose response falls to 1/√2 where that of an exponential decay does, as in librosa.
@@ -83,20 +99,26 @@ class Pcen(nn.Module):
             if learned:
                 self.register_parameter(name, nn.Parameter(values))
             else:
-                self.register_buffer(name, values, persistent=False)
+                self.register_buffer(name, values)
 
     @property
     def smoothing(self) -> Tensor:
         """Coefficients s of the smoothing, (channels,)."""
-        return self.smoothing_logit.sigmoid()
+        return _limited_logit(self.smoothing_logit).sigmoid()
 
     def forward(self, energy: Tensor) -> Tensor:
         return self.compress(energy, smooth(energy, self.smoothing))
 
     def compress(self, energy: Tensor, smoothed: Tensor) -> Tensor:
         """Return the normalised energy, both (…, frames, channels)."""
-        gain, power, bias = self.gain_logit.sigmoid(), self.power_logit.sigmoid(), self.log_bias.exp()
+        gain, power = (_limited_logit(logit).sigmoid() for logit in (self.gain_logit, self.power_logit))
+        bias = _limited_logit(self.log_bias).exp()
         return (energy * (smoothed + self.floor) ** -gain + bias) ** power - bias**power
+
+
+def _limited_logit(logit: Tensor) -> Tensor:
+    """Limit the logit of a parameter, so that float32 does not round the parameter to an end of its range."""
+    return limited(logit, -15, 15)
 
 
 class PcenMel(MelPower):
@@ -131,7 +153,7 @@ class PcenMel(MelPower):
 
     def forward(self, waveform: Tensor) -> Tensor:
         power = self.power(waveform)
-        with torch.autocast("cpu" if power.is_meta else power.device.type, enabled=False):
+        with torch.autocast(autocast_device(power.device), enabled=False):
             return self.pcen(power)
 
     def macs(self, samples: int) -> int:

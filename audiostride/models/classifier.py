@@ -19,7 +19,7 @@ from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.prediction import predict as prediction
 from audiostride.prediction.predict import AnyPath, Waveform
 
-# Seconds above which the forward pass of the evaluation splits a waveform into windows.
+# Seconds above which the forward pass of the evaluation splits a waveform into shorter windows.
 LONGEST_WHOLE_S = 60.0
 
 
@@ -53,8 +53,8 @@ class Classifier(nn.Module):
         settings: settings of the network and its downsampling; by default the paper's.
         window_s: length in seconds of the windows that the classifier is trained on. `predict` splits a
             longer recording into such windows and averages their logits. The forward pass does so in
-            evaluation mode for waveforms of more than `LONGEST_WHOLE_S` seconds, without gradients, so that
-            memory does not grow with their length.
+            evaluation mode for waveforms that are longer than that and than `LONGEST_WHOLE_S` seconds,
+            without gradients, so that memory does not grow with their length.
         frontend: settings of the frontend; by default the paper's.
 
     Shape:
@@ -104,7 +104,7 @@ class Classifier(nn.Module):
         )
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        longest = round(LONGEST_WHOLE_S * self.sample_rate)
+        longest = round(max(LONGEST_WHOLE_S, self.window_s) * self.sample_rate)
         if waveform.ndim == 2 and waveform.shape[1] > longest and not self.training and not is_traced():
             return prediction.mean_over_windows(self, waveform)
         return self.classify(self.spectrogram(waveform))

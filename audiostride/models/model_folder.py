@@ -202,10 +202,7 @@ def read_model(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise UserError(f"the model folder {folder} lacks {name}: get the whole folder again")
     config = read_model_config(folder)
-    try:
-        blank = _blank(config.labels, config.settings, config.frontend, config.dtype)
-    except ValueError as error:  # mel channels that are too narrow for their windows
-        raise UserError(f"{folder / MODEL_CONFIG} is wrong: {error}") from error
+    blank = _blank(config.labels, config.settings, config.frontend, config.dtype)
     weights = _read_weights(folder / WEIGHTS, config.sha256, blank.state_dict())
     training, card = config.training, folder / CARD
     return {

@@ -16,6 +16,9 @@ from audiostride.frontends.build import build_frontend
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import load
 
+# The settings that decide with which strides a frontend begins.
+_RESOLUTION = ("hop_ms", "mel_channels", "dense_hop_ms", "dense_channels")
+
 
 def network_settings(source: str, run: Path | None = None) -> dict[str, Any]:
     """Return the settings of `model` and `frontend` that a run has if its recipe does not give them.
@@ -82,10 +85,10 @@ def _check_frontend(settings: FrontendSettings, trained: Classifier, source: str
 
 @torch.no_grad()
 def take_over(classifier: Classifier, source: Classifier, name: str) -> list[str]:
-    """Copy the normalisation, the trunk and the heads that agree from a trained classifier.
+    """Copy the frontend, the normalisation, the trunk and the heads that agree from a trained classifier.
 
-    A head agrees if both classifiers have its task with the same labels, in any order. Learned strides are
-    copied if both networks learn strides and begin with the same.
+    A head agrees if both classifiers have its task with the same labels, in any order. Learned strides, of
+    the frontend or of the trunk, are copied if both learn them and begin with the same.
 
     Args:
         classifier: what is trained further, with the shapes of `source`.
@@ -116,10 +119,11 @@ def take_over(classifier: Classifier, source: Classifier, name: str) -> list[str
     return [_summary(classifier, name, taken, new), *_differences(classifier, source, name)]
 
 
-def _takes_strides(classifier: Classifier, source: Classifier, part: str = "trunk") -> bool:
+def _takes_strides(classifier: Classifier, source: Classifier, part: str) -> bool:
     """Return whether learned strides of the trunk or the frontend are the start of those to learn."""
     if part == "frontend":
-        return classifier.frontend_settings == source.frontend_settings
+        frontends = classifier.frontend_settings, source.frontend_settings
+        return all(getattr(frontends[0], name) == getattr(frontends[1], name) for name in _RESOLUTION)
     both = classifier.settings, source.settings
     learned = all(settings.downsampling == "diffstride" for settings in both)
     return learned and both[0].strides == both[1].strides and both[0].shared == both[1].shared
@@ -128,11 +132,12 @@ def _takes_strides(classifier: Classifier, source: Classifier, part: str = "trun
 def _summary(classifier: Classifier, name: str, taken: Sequence[str], new: Sequence[str]) -> str:
     """Return for example "took the trunk (6 blocks) and the head of a from X; new head: b (10 labels)"."""
     blocks = len(classifier.settings.channels)
-    parts = [f"the trunk ({blocks} block{'s' * (blocks > 1)})"]
+    parts = ["the frontend"] if any(True for _ in classifier.frontend.parameters()) else []
+    parts.append(f"the trunk ({blocks} block{'s' * (blocks > 1)})")
     if taken:
         parts.append(f"the head{'s' * (len(taken) > 1)} of {_join(taken)}")
     made = f"; new head{'s' * (len(new) > 1)}: {_join(new)}" if new else ""
-    return f"took {' and '.join(parts)} from {name}{made}"
+    return f"took {_join(parts)} from {name}{made}"
 
 
 def _differences(classifier: Classifier, source: Classifier, name: str) -> Iterator[str]:
@@ -144,10 +149,19 @@ def _differences(classifier: Classifier, source: Classifier, name: str) -> Itera
         if value != before[key]
     ]
     if different:
-        learned = classifier.settings.downsampling == "diffstride"
-        anew = learned and not _takes_strides(classifier, source)
-        strides = "; strides begin at model.strides" if anew else ""
+        anew = [
+            begin
+            for part, begin in (("frontend", "frontend.hop_ms"), ("trunk", "model.strides"))
+            if _learns_strides(classifier, part) and not _takes_strides(classifier, source, part)
+        ]
+        strides = f"; strides begin at {_join(anew)}" if anew else ""
         yield f"not as in {name}: {_join(different)}{strides}"
+
+
+def _learns_strides(classifier: Classifier, part: str) -> bool:
+    if part == "frontend":
+        return classifier.frontend.strides is not None
+    return classifier.settings.downsampling == "diffstride"
 
 
 def _settings(classifier: Classifier) -> dict[str, Any]:

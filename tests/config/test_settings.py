@@ -8,7 +8,7 @@ from typing import get_type_hints
 
 import pytest
 
-from audiostride import LogMel, SeparableCNN, Window
+from audiostride import FrontendSettings, LogMel, SeparableCNN, Window
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.layers.conv_downsample import Downsampling
 from audiostride.models.classifier import build_trunk
@@ -21,6 +21,7 @@ def test_settings_and_network_have_the_same_defaults() -> None:
     parameters = inspect.signature(SeparableCNN).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     window = defaults.pop("window")
+    assert defaults.pop("in_channels") == FrontendSettings().images
     of_the_classifier = {"level": "unchanged"}
     assert asdict(ModelSettings()) == defaults | asdict(window) | of_the_classifier
 

@@ -125,9 +125,43 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "less downsampling": (a_setting("downsampling", "strided"), "is no weight of its network"),
     "long window": (config(lambda content: content.update(window_s=1e9)), "window_s is missing or wrong"),
     "window as text": (config(lambda content: content.update(window_s="1")), "window_s is missing or wrong"),
-    "another frontend": (
+    "another number of mel channels": (
         config(lambda content: content["frontend"].update(mel_channels=80)),
-        "describes another frontend than that of audiostride",
+        r"normalise\.running_mean has the shape \(64,\) in torch\.float32, but its network needs \(80,\)",
+    ),
+    "another frontend": (
+        config(lambda content: content["frontend"].update(kind="leaf")),
+        r"frontend\.log_centres is missing",
+    ),
+    "unknown frontend": (
+        config(lambda content: content["frontend"].update(kind="wavelets")),
+        r"frontend\.kind must be one of log_mel",
+    ),
+    "unknown setting of the frontend": (
+        config(lambda content: content["frontend"].update(colour=1)),
+        r"frontend\.colour is no setting",
+    ),
+    "frequencies above half the rate": (
+        config(lambda content: content["frontend"].update(f_max=9000)),
+        r"frontend\.f_max is 9000 Hz, above half the sample rate",
+    ),
+    "empty mel channels": (
+        config(lambda content: content["frontend"].update(mel_channels=2000)),
+        r"no bin of the spectrum of a window of 25 ms lies in \d+ of 2000 mel channels",
+    ),
+    "enormous tables": (
+        config(lambda content: content["frontend"].update(window_ms=10_000, mel_channels=2000)),
+        r"make tables of more than 20,000,000 numbers",
+    ),
+    "many enormous windows": (
+        config(
+            lambda content: content["frontend"].update(kind="learned_resolution", windows_ms=[9999] * 900)
+        ),
+        r"make tables of more than 20,000,000 numbers",
+    ),
+    "frontend as text": (
+        config(lambda content: content.update(frontend="log_mel")),
+        "frontend is missing or wrong",
     ),
     "unknown type": (config(lambda content: content.update(dtype="float8")), "dtype is missing or wrong"),
     "another type": (config(lambda content: content.update(dtype="float16")), "but its network needs"),

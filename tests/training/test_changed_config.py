@@ -13,8 +13,9 @@ from audiostride.cli import main
     [
         ("window_s: 1.0", "window_s: 1.5", "data.window_s"),
         ("holdout: 0.1", "holdout: 0.3", "data.holdout"),
-        ("smoothness: 4.0", "smoothness: 2.0", "model.smoothness"),
+        ("downsampling: diffstride", "downsampling: spectral", "model.downsampling"),
         ("learning_rate: 0.003", "learning_rate: 0.03", "training.learning_rate"),
+        ("mel_channels: 64", "mel_channels: 48", "frontend.mel_channels"),
         ("gain_db: 0.0", "gain_db: 3.0", "augmentation.gain_db"),
     ],
 )

@@ -268,7 +268,10 @@ def test_options_of_a_run_lead_to_the_same_network(source: Path, store: Store) -
     recipe = further(store, source)
     recipe.model = replace(recipe.model, smoothness=4.0, multiple=1)
     arguments = ["speech_commands", *options(recipe, Recipe())]
-    other = {"channels": (4, 6), "strides": ((3, 3), (1, 1)), "smoothness": 1.0, "multiple": 2}
+    network = {"channels": (4, 6), "strides": ((3, 3), (1, 1)), "smoothness": 1.0, "multiple": 2}
+    other = {"model": network, "frontend": {"mel_channels": 32, "floor": 0.0}}
     _, again, _ = load_with_options(train_parser(""), arguments, lambda name, args: other)
     assert flat(again) == flat(recipe)
-    assert network_settings(str(source))["channels"] == (4, 6)
+    settings = network_settings(str(source))
+    assert settings["model"]["channels"] == (4, 6)
+    assert settings["frontend"]["mel_channels"] == 64

@@ -6,6 +6,7 @@ import torch
 from helpers.tiny_run import metrics, tiny
 from torch.nn.functional import cross_entropy
 
+from audiostride import FrontendSettings
 from audiostride.config.settings import ModelSettings, TrainingSettings
 from audiostride.data.store import Store
 from audiostride.layers import complexity
@@ -41,12 +42,13 @@ def test_complexity_makes_strides_grow(store: Store, tmp_path: Path) -> None:
 def test_loss_ignores_unlabelled_windows_and_adds_the_complexity(store: Store, tmp_path: Path) -> None:
     from audiostride import Classifier
 
-    classifier = Classifier({"word": ["a", "b"], "other": ["c", "d"]}, ModelSettings((4,), ((2, 2),)))
+    labels = {"word": ["a", "b"], "other": ["c", "d"]}
+    classifier = Classifier(labels, ModelSettings((4,), ((2, 2),)), frontend=FrontendSettings(floor=0.0))
     module = ClassifierTraining(classifier, TrainingSettings(complexity=0.5))
     module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     x = torch.randn(3, 16000, generator=torch.Generator().manual_seed(0))
-    labels = {"word": torch.tensor([1, -1, 0]), "other": torch.tensor([-1, -1, -1])}
-    loss = module.training_step({"waveform": x, "labels": labels, "recording": torch.arange(3)}, 0)
+    targets = {"word": torch.tensor([1, -1, 0]), "other": torch.tensor([-1, -1, -1])}
+    loss = module.training_step({"waveform": x, "labels": targets, "recording": torch.arange(3)}, 0)
     logits = classifier(x)["word"][[0, 2]]
     expected = cross_entropy(logits, torch.tensor([1, 0])) + 0.5 / 4
     torch.testing.assert_close(loss, expected)
