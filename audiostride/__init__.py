@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from audiostride.training.from_python import FitResult, fit
     from audiostride.training.lightning_module import ClassifierTraining
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = [
     "AugmentationSettings",
     "BlurPool1d",

@@ -34,10 +34,10 @@ from audiostride.sound_containers import (
     ogg_fault,
 )
 
-# Samples per block over all channels, so that memory does not grow with the length, rate and channels.
+# Samples per block over all channels, and after resampling, so that memory does not grow with the length,
+# the rates and the channels.
 _BLOCK = 1 << 18
-# Sample rates in Hz. Outside of them the header is damaged: telephones have 8,000, bat detectors 500,000. The
-# lowest also limits memory, because resampling to 16 kHz multiplies the samples.
+# Sample rates in Hz. Outside of them the header is damaged: telephones have 8,000, bat detectors 500,000.
 _RATES = range(1000, 1_000_001)
 # A file counts as clipped if more than this fraction of its samples is at full scale.
 _CLIPPED = 0.01
@@ -67,14 +67,18 @@ class Sound:
 
     Attributes:
         samples: (samples,), int16.
+        sample_rate: their sample rate in Hz.
+        file_rate: sample rate of the file in Hz.
         clipped: whether more than 1 % of the samples in the file are at full scale.
     """
 
     samples: NDArray[np.int16]
+    sample_rate: int
+    file_rate: int
     clipped: bool
 
 
-def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf) -> Sound:
+def read_sound(path: Path, sample_rate: int, longest_s: float = math.inf) -> Sound:
     """Read a whole sound file; see `SoundReader` for the arguments and the result.
 
     Raises:
@@ -82,7 +86,7 @@ def read_sound(path: Path, sample_rate: int = 16000, longest_s: float = math.inf
     """
     reader = SoundReader(path, sample_rate, longest_s)
     samples = np.concatenate(list(reader))
-    return Sound(samples, reader.is_clipped)
+    return Sound(samples, sample_rate, reader.file_rate, reader.is_clipped)
 
 
 class SoundReader:
@@ -100,6 +104,8 @@ class SoundReader:
     Attributes:
         length: number of samples of the result as the header says, once the first block is read; None if the
             format does not store the length, or not reliably.
+        file_rate: sample rate of the file in Hz, once the first block is read.
+        is_clipped: whether more than 1 % of the samples in the file are at full scale, after the last block.
 
     Yields:
         (samples,), int16, the blocks of the file in their order.
@@ -116,14 +122,14 @@ class SoundReader:
     def __init__(
         self,
         path: Path,
-        sample_rate: int = 16000,
+        sample_rate: int,
         longest_s: float = math.inf,
         accept_silence: bool = False,
     ) -> None:
         self.path, self.sample_rate, self.longest_s = path, sample_rate, longest_s
         self.accept_silence = accept_silence
         self.length: int | None = None
-        self.is_clipped = False
+        self.file_rate, self.is_clipped = 0, False
 
     def __iter__(self) -> Iterator[NDArray[np.int16]]:
         try:
@@ -141,6 +147,7 @@ class SoundReader:
                 raise _FaultError("cannot be read as sound")
             if file.samplerate not in _RATES:
                 raise _FaultError("has a sample rate below 1 kHz or above 1 MHz")
+            self.file_rate = file.samplerate
             if _is_truncated(file):
                 raise _FaultError("ends too early")
             if file.format == "OGG" and (fault := ogg_fault(content)):
@@ -165,9 +172,10 @@ class SoundReader:
     def _converted(
         self, file: soundfile.SoundFile, mixer: "_Mixer", checksum: bytes
     ) -> Iterator[NDArray[np.int16]]:
+        frames = max(1, _BLOCK // max(file.channels, -(-self.sample_rate // file.samplerate)))
         if (file.channels, file.samplerate, file.subtype) == (1, self.sample_rate, "PCM_16"):
-            return (mixer.mix(block) for block in _blocks(file, "int16", checksum))
-        mixed = (mixer.mix(block) for block in _blocks(file, "float32", checksum))
+            return (mixer.mix(block) for block in _blocks(file, frames, "int16", checksum))
+        mixed = (mixer.mix(block) for block in _blocks(file, frames, "float32", checksum))
         return (to_int16(block) for block in resample(mixed, file.samplerate, self.sample_rate))
 
 
@@ -191,25 +199,26 @@ class _ForwardSoundFile(soundfile.SoundFile):
         return False
 
 
-def _blocks(file: soundfile.SoundFile, dtype: str, flac_checksum: bytes) -> Iterator[NDArray[Any]]:
+def _blocks(
+    file: soundfile.SoundFile, frames: int, dtype: str, flac_checksum: bytes
+) -> Iterator[NDArray[Any]]:
     """Yield blocks of (frames, channels) until the file ends, whatever length the header says.
 
     Raises:
         _FaultError: at the end, if there is a checksum and the samples do not have it.
     """
     if not flac_checksum:
-        yield from _stored_blocks(file, dtype)
+        yield from _stored_blocks(file, frames, dtype)
         return
     digest = hashlib.md5(usedforsecurity=False)
-    for block in _stored_blocks(file, "int16"):
+    for block in _stored_blocks(file, frames, "int16"):
         digest.update(block.astype("<i2", copy=False).data)
         yield block if dtype == "int16" else block.astype(np.float32) / np.float32(32768)
     if digest.digest() != flac_checksum:
         raise _FaultError("is damaged")
 
 
-def _stored_blocks(file: soundfile.SoundFile, dtype: str) -> Iterator[NDArray[Any]]:
-    frames = max(1, _BLOCK // file.channels)
+def _stored_blocks(file: soundfile.SoundFile, frames: int, dtype: str) -> Iterator[NDArray[Any]]:
     while len(block := file.read(frames, dtype=dtype, always_2d=True)):
         yield block
 

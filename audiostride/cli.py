@@ -71,10 +71,12 @@ def train(arguments: Sequence[str]) -> None:
     if args.resume and args.auto_resume:
         raise UsageError("--resume and --auto_resume exclude each other: give one of them")
 
+    from audiostride.data.rates import check_rates
     from audiostride.data.store import open_store
 
-    for corpus in recipe.data.corpora:
-        open_store(Path(corpus))  # report a wrong folder before importing torch
+    # Report a wrong folder or rate before importing torch.
+    stores = [open_store(Path(corpus)) for corpus in recipe.data.corpora]
+    check_rates(stores, recipe.frontend.sample_rate)
 
     from lightning.pytorch.utilities import rank_zero_only
 

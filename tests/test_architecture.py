@@ -61,7 +61,7 @@ def test_layers_can_be_lifted_into_another_project() -> None:
             assert roots <= {"torch", "audiostride", *sys.stdlib_module_names}, file
 
 
-@pytest.mark.parametrize("room", ["config.recipe", "corpora", "studies.study_file", "cli"])
+@pytest.mark.parametrize("room", ["config.recipe", "corpora", "data.rates", "studies.study_file", "cli"])
 def test_importing_it_does_not_import_torch(room: str) -> None:
     code = f"import sys, audiostride.{room}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from audiostride import audio_file
-from audiostride.audio_file import BadSoundError, read_sound
+from audiostride.audio_file import BadSoundError, SoundReader, read_sound
 
 Samples = NDArray[np.float64]
 # Suffix, format, subtype, largest deviation from a sound at half of full scale.
@@ -55,7 +55,7 @@ def write(file: Path, sound: Samples, rate: int = 16000, **options: Any) -> Path
 
 
 def read_float(file: Path) -> Samples:
-    return read_sound(file).samples / 32768
+    return read_sound(file, 16000).samples / 32768
 
 
 def decibels(sound: Samples, relative_to: Samples) -> float:
@@ -64,7 +64,7 @@ def decibels(sound: Samples, relative_to: Samples) -> float:
 
 def reason_of_refusal(file: Path, **limits: float) -> str:
     with pytest.raises(BadSoundError) as caught:
-        read_sound(file, **limits)  # type: ignore[arg-type]
+        read_sound(file, 16000, **limits)
     assert str(caught.value) == f"{file} {caught.value.reason}: repair or remove it"
     return caught.value.reason
 
@@ -84,7 +84,7 @@ def test_16_bit_mono_at_16_khz_is_read_bit_for_bit(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, 5000).astype(np.int16)
     for suffix in ("wav", "flac", "aiff"):
         soundfile.write(tmp_path / f"a.{suffix}", samples, 16000, subtype="PCM_16")
-        assert np.array_equal(read_sound(tmp_path / f"a.{suffix}").samples, samples)
+        assert np.array_equal(read_sound(tmp_path / f"a.{suffix}", 16000).samples, samples)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 12345, 22050, 32000, 44100, 48000, 96000, 192000])
@@ -132,14 +132,28 @@ def test_block_size_does_not_change_the_result(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / f"a.{suffix}", np.stack([noise(40000), noise(40000, 1)], axis=1), 44100)
-    whole = read_sound(file).samples
+    whole = read_sound(file, 16000).samples
     monkeypatch.setattr(audio_file, "_BLOCK", 777)
-    np.testing.assert_allclose(read_sound(file).samples, whole, atol=1)
+    np.testing.assert_allclose(read_sound(file, 16000).samples, whole, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("rate", "new_rate", "seconds"),
+    [(1000, 384000, 3), (8000, 250000, 5), (192000, 8000, 5), (44100, 384000, 3)],
+)
+def test_blocks_are_small_and_their_length_is_known_whatever_the_rates(
+    rate: int, new_rate: int, seconds: int, tmp_path: Path
+) -> None:
+    reader = SoundReader(write(tmp_path / "a.wav", noise(seconds * rate + 7), rate), new_rate)
+    lengths = [len(block) for block in reader]
+    assert max(lengths) < 1.5 * audio_file._BLOCK
+    assert sum(lengths) == reader.length
+    assert reader.file_rate == rate
 
 
 def test_loud_float_files_are_clipped_and_do_not_wrap(tmp_path: Path) -> None:
     file = write(tmp_path / "a.wav", np.array([2.0, -2.0, 0.25]), subtype="FLOAT")
-    assert read_sound(file).samples.tolist() == [32767, -32768, 8192]
+    assert read_sound(file, 16000).samples.tolist() == [32767, -32768, 8192]
 
 
 @pytest.mark.parametrize(
@@ -192,14 +206,14 @@ def test_sound_with_over_one_percent_at_full_scale_is_clipped(
         sound = tone(440, 16000)
         sound[: int(share * len(sound))] = 1  # positive values only
         file = write(tmp_path / "a.wav", np.stack([sound] * channels, axis=1), subtype=subtype)
-        assert read_sound(file).clipped is clipped
+        assert read_sound(file, 16000).clipped is clipped
 
 
 def test_file_that_is_too_long_is_refused_after_one_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / "a.flac", noise(40000), 8000)
-    assert len(read_sound(file, longest_s=5).samples) == 80000
+    assert len(read_sound(file, 16000, longest_s=5).samples) == 80000
     blocks = []
     read = soundfile.SoundFile.read
 
@@ -216,7 +230,7 @@ def test_file_that_is_too_long_is_refused_after_one_block(
 def test_files_with_undecodable_names_are_read(tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9 \xff\n.wav")
     soundfile.write(os.fsencode(file), noise(100), 16000)
-    assert len(read_sound(file).samples) == 100
+    assert len(read_sound(file, 16000).samples) == 100
 
 
 @pytest.mark.parametrize(
@@ -242,7 +256,7 @@ def test_truncated_file_is_refused(
     file = tmp_path / f"a.{suffix}"
     sound = noise(int(16000 * seconds))
     write(file, sound, format=format, subtype=subtype)
-    assert abs(len(read_sound(file).samples) - len(sound)) <= 1
+    assert abs(len(read_sound(file, 16000).samples) - len(sound)) <= 1
     content = file.read_bytes()
     for share in np.linspace(0.01, 0.98, 12):
         file.write_bytes(content[: int(share * len(content))])
@@ -253,7 +267,7 @@ def test_tag_at_the_end_of_ogg_and_mp3_is_accepted(tmp_path: Path) -> None:
     for name in ("a.ogg", "a.mp3"):
         file = write(tmp_path / name, noise(8000))
         file.write_bytes(file.read_bytes() + b"TAG" + bytes(125))
-        assert len(read_sound(file).samples) == 8000
+        assert len(read_sound(file, 16000).samples) == 8000
 
 
 def test_wav_au_and_flac_that_were_written_to_a_pipe_are_read_completely(tmp_path: Path) -> None:
@@ -282,8 +296,8 @@ def test_truncation_goes_unnoticed_if_the_format_does_not_store_the_length(tmp_p
     content = bytearray(wav.read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4
     wav.write_bytes(content[:8000])
-    assert 0 < len(read_sound(wav).samples) < 8000
+    assert 0 < len(read_sound(wav, 16000).samples) < 8000
     mp3 = write(tmp_path / "a.mp3", noise(32000), bitrate_mode="CONSTANT", compression_level=0.5)
     content = bytearray(mp3.read_bytes())
     mp3.write_bytes(content[content.find(content[:2], 4) : len(content) // 2])
-    assert 0 < len(read_sound(mp3).samples) < 32000
+    assert 0 < len(read_sound(mp3, 16000).samples) < 32000

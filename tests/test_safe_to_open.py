@@ -13,7 +13,7 @@ import torch
 from audiostride import parsers
 from audiostride.cli import COMMANDS, main
 from audiostride.config import yaml
-from audiostride.data.store import INDEX, Store
+from audiostride.data.store import INDEX, Store, write_card
 
 pytestmark = pytest.mark.usefixtures("working_folder")
 MARKER = Path("executed")
@@ -186,8 +186,7 @@ def pickled_index(run: Path, store: Path) -> None:
 
 def class_in_card(run: Path, store: Path) -> None:
     card = json.loads((store / "card.json").read_text())
-    del card["checksum"]
-    (store / "card.json").write_text(json.dumps(card | {"tasks": BOMB, "notes": [BOMB]}))
+    write_card(store, card | {"tasks": BOMB, "notes": [BOMB]})
 
 
 def class_in_metrics(run: Path, store: Path) -> None:

@@ -6,6 +6,7 @@ from audiostride.analysis.trained import open_run
 from audiostride.config.settings import Recipe
 from audiostride.frontends.build import build_frontend
 from audiostride.layers import ConvDownsample
+from audiostride.layers.kernels.costs import resampling_macs
 from audiostride.models.classifier import build_trunk
 from audiostride.models.separable_cnn import SeparableCNN
 
@@ -93,7 +94,7 @@ def _parameters(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _macs(layer: ConvDownsample, n: int, lines: int) -> int:
+def _macs(layer: ConvDownsample, n: int, lines: int) -> float:
     """Return the multiply-accumulates of a layer, for `lines` lines of n samples along its axis."""
     length = layer.output_length(n)
     weights = layer.kernel_size * layer.conv.in_channels * layer.conv.out_channels
@@ -101,6 +102,7 @@ def _macs(layer: ConvDownsample, n: int, lines: int) -> int:
         return weights * length * lines
     if layer.kind not in ("spectral", "diffstride") or (layer.kind == "spectral" and length == n):
         return weights * n * lines
+    resampling = resampling_macs(n, length)
     if layer.is_fused(n):
-        return (weights * length + layer.kernel_size * layer.conv.in_channels * length * n) * lines
-    return (weights * n + layer.conv.out_channels * length * n) * lines
+        return (weights * length + layer.kernel_size * layer.conv.in_channels * resampling) * lines
+    return (weights * n + layer.conv.out_channels * resampling) * lines

@@ -15,6 +15,7 @@ from audiostride.bench.settings import (
     LayerBench,
     LayersBench,
     LevelBench,
+    LongAxesBench,
     PredictBench,
     PrepareBench,
     StepBench,
@@ -36,6 +37,7 @@ def _later(module: str, function: str) -> Callable[[Any], list[dict[str, Any]]]:
 BENCHES: dict[str, tuple[type, Callable[[Any], list[dict[str, Any]]]]] = {
     "layers": (LayersBench, _later("layers", "bench_layers")),
     "layer": (LayerBench, _later("layers", "bench_layer")),
+    "long_axes": (LongAxesBench, _later("long_axes", "bench_long_axes")),
     "drift": (DriftBench, _later("drift", "bench_drift")),
     "step": (StepBench, _later("step", "bench_step")),
     "data": (WindowsBench, _later("data", "bench_windows")),

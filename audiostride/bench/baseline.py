@@ -11,10 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from audiostride.bench.settings import BaselineBench
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.corpora.base import SPLITS
 from audiostride.data.store import Store, open_store
 from audiostride.errors import UserError
-from audiostride.frontends.log_mel import LogMel
+from audiostride.frontends.build import build_frontend
 
 
 def bench_baseline(settings: BaselineBench) -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def _fit(store: Store, task: str, features: NDArray[np.float32]) -> dict[str, An
 
 def _features(store: Store) -> NDArray[np.float32]:
     """Return mean and deviation over time of each recording's log-mel frames: (recordings, 2 · channels)."""
-    frontend = LogMel()
+    frontend = build_frontend(FrontendSettings(sample_rate=store.sample_rate))
     rows = []
     for begin, end in zip(store.starts[:-1], store.starts[1:], strict=True):
         frames = frontend(torch.from_numpy(store.waveforms[begin:end].copy()))

@@ -16,13 +16,12 @@ from audiostride.bench.noise_corpus import noise_corpus
 from audiostride.bench.settings import WindowsBench
 from audiostride.corpora.base import Corpus
 from audiostride.data.selection import select
-from audiostride.data.store import SAMPLE_RATE, Store
+from audiostride.data.store import Store
 from audiostride.data.windows import TrainingWindows
 from audiostride.prepare.prepare import prepare
 from audiostride.timing import in_turns, one_thread
 
 _FILES, _COPY = "a WAV file per window", "memory copy"
-_WINDOW = SAMPLE_RATE  # samples: one second
 _CALLS = 4  # batches per turn
 
 
@@ -42,8 +41,8 @@ class FileWindows(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         with soundfile.SoundFile(self.paths[number]) as file:
-            file.seek(int(torch.randint(file.frames - _WINDOW + 1, ())))
-            samples = file.read(_WINDOW, dtype="int16")
+            file.seek(int(torch.randint(file.frames - file.samplerate + 1, ())))
+            samples = file.read(file.samplerate, dtype="int16")
         return torch.from_numpy(samples), self.labels[number]
 
 
@@ -93,7 +92,8 @@ def _from_files(corpus: Corpus, settings: WindowsBench) -> Callable[[], Any]:
 
 
 def _from_stores(stores: list[Store], settings: WindowsBench) -> Callable[[], Any]:
-    windows = TrainingWindows(select(stores, "train", stores[0].tasks), settings.batch_size, _WINDOW)
+    selection = select(stores, "train", stores[0].tasks)
+    windows = TrainingWindows(selection, settings.batch_size, selection.sample_rate)  # of one second
     return _next_batch(DataLoader(windows, batch_size=None, sampler=range(10**9)))
 
 
@@ -104,7 +104,7 @@ def _next_batch(loader: DataLoader) -> Callable[[], Any]:
 
 def _copy(store: Store, settings: WindowsBench) -> Callable[[], None]:
     samples = np.asarray(store.waveforms)
-    length = min(_WINDOW * settings.batch_size, len(samples))
+    length = min(store.sample_rate * settings.batch_size, len(samples))
     target, rng = np.empty(length, dtype=np.int16), np.random.default_rng(0)
 
     def copy() -> None:

@@ -1,4 +1,4 @@
-"""The figure of `audiostride bench layers`."""
+"""The figures of `audiostride bench layers` and `audiostride bench long_axes`."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -7,9 +7,12 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from audiostride.analysis.figures import NamedFigure, figure_style
+from audiostride.analysis.figures import NamedFigure, figure_style, group_styles, ink
+from audiostride.bench.settings import LongAxesBench
 
 _MEASURES = {"to_crop": "training step", "inference_to_crop": "inference", "kept_to_crop": "memory kept"}
+
+_UNITS = {"ms": "milliseconds", "kept_mb": "MB"}
 
 
 def cost_figure(rows: Sequence[dict[str, Any]]) -> NamedFigure:
@@ -57,3 +60,52 @@ def _draw(panel: Any, rows: Sequence[dict[str, Any]], methods: Sequence[str], me
 
 def _kind_name(precision: str, compiled: bool) -> str:
     return f"{precision}, compiled" if compiled else precision
+
+
+def long_axes_figure(rows: Sequence[dict[str, Any]], settings: LongAxesBench) -> NamedFigure:
+    """Draw time and memory of both forms over the length of the axis, from the rows of `bench_long_axes`."""
+    with figure_style():
+        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        time, memory = figure.subplots(1, 2)
+        time.set_title("time of forward and backward pass")
+        _draw_forms(time, rows, "ms")
+        memory.set_title("memory kept for the backward pass")
+        _draw_forms(memory, rows, "kept_mb")
+        figure.suptitle(f"A learned stride of {settings.stride:g} along {settings.lines} lines")
+    alt = "Time and memory over the length of an axis, by matrix and through the FFT"
+    compared = [row for row in rows if row["matrix_to_fft"] is not None]
+    if compared:
+        last = compared[-1]
+        alt += (
+            f": at {last['samples']:,} samples the matrix takes {last['matrix_to_fft']:.2g} times as long "
+            f"and keeps {last['matrix_kept_mb']:.2g} MB instead of {last['fft_kept_mb']:.2g} MB"
+        )
+    return NamedFigure("long_axes", figure, f"{alt}.")
+
+
+def _draw_forms(panel: Any, rows: Sequence[dict[str, Any]], measure: str) -> None:
+    names = {"matrix": "matrix", "fft": "FFT"}
+    for name, style in group_styles(names).items():
+        measured = [row for row in rows if row[f"{name}_{measure}"] is not None]
+        if measured:
+            samples, values = zip(*((r["samples"], r[f"{name}_{measure}"]) for r in measured), strict=True)
+            panel.plot(samples, values, **style)
+            panel.annotate(f"  {names[name]}", (samples[-1], values[-1]), color=style["color"], va="center")
+    panel.set(xscale="log", yscale="log", xlabel="samples of the axis", ylabel=_UNITS[measure])
+    panel.set_xlim(right=4 * rows[-1]["samples"])  # for the names
+    panel.set_ylim(top=10 * panel.get_ylim()[1])
+    panel.xaxis.set_major_formatter("{x:,.0f}")
+    panel.yaxis.set_major_formatter("{x:,g}")
+    panel.grid(alpha=0.25, linewidth=0.6)
+    _mark_change(panel, rows)
+
+
+def _mark_change(panel: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Draw a line between the longest axis that the layers multiply by a matrix and the first by FFT."""
+    by_matrix = [row["samples"] for row in rows if row["taken"] == "matrix"]
+    by_fft = [row["samples"] for row in rows if row["taken"] == "fft"]
+    if by_matrix and by_fft:
+        change = (max(by_matrix) * min(by_fft)) ** 0.5
+        panel.axvline(change, color=ink(), linewidth=0.6)
+        place = {"transform": panel.get_xaxis_transform(), "va": "top", "fontsize": "small"}
+        panel.text(change, 0.98, " the layers take the FFT →", **place)

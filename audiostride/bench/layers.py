@@ -232,7 +232,7 @@ def _kept_mb(network: Any, x: Tensor, precision: str) -> float:
         before = torch.cuda.memory_allocated()
         training_step(network, x, precision)()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    with _saved_bytes({p.untyped_storage().data_ptr() for p in network.parameters()}) as saved:
+    with saved_bytes({p.untyped_storage().data_ptr() for p in network.parameters()}) as saved:
         with autocast(x, precision):
             loss = network(x).float().square().mean()
         kept = sum(saved.values())
@@ -241,7 +241,7 @@ def _kept_mb(network: Any, x: Tensor, precision: str) -> float:
 
 
 @contextmanager
-def _saved_bytes(known: set[int]) -> Iterator[dict[int, int]]:
+def saved_bytes(known: set[int]) -> Iterator[dict[int, int]]:
     """Count the bytes of each storage that autograd saves for a backward pass, by address.
 
     Args:

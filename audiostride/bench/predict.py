@@ -34,21 +34,30 @@ def bench_predict(settings: PredictBench) -> list[dict[str, Any]]:
     """
     check_runs(settings.run)
     rows = []
+    files: dict[int, list[Path]] = {}  # by sample rate
     with TemporaryDirectory() as folder:
-        corpus = noise_corpus(Path(folder) / "noise", settings.files, settings.seconds)
-        files = [corpus.folder / recording.path for recording in corpus.recordings]
-        hours = settings.files * settings.seconds / 3600
         for run in settings.run:
-            rows += _compare(run, files, hours, settings)
+            classifier = load(run)
+            rate = classifier.sample_rate
+            if rate not in files:
+                files[rate] = _write_files(Path(folder) / str(rate), rate, settings)
+            rows += _compare(run, classifier, files[rate], settings)
             for minutes in settings.minutes:
-                file = _write_long(Path(folder) / f"{minutes:g}.wav", minutes)
+                file = _write_long(Path(folder) / f"{minutes:g}.wav", minutes, rate)
                 rows.append(_label_long(run, file, minutes))
                 file.unlink()
     return rows
 
 
-def _compare(run: str, files: list[Path], hours: float, settings: PredictBench) -> list[dict[str, Any]]:
-    classifier = load(run)
+def _write_files(folder: Path, sample_rate: int, settings: PredictBench) -> list[Path]:
+    corpus = noise_corpus(folder, settings.files, settings.seconds, sample_rate=sample_rate)
+    return [corpus.folder / recording.path for recording in corpus.recordings]
+
+
+def _compare(
+    run: str, classifier: Classifier, files: list[Path], settings: PredictBench
+) -> list[dict[str, Any]]:
+    hours = settings.files * settings.seconds / 3600
     if torch.cuda.is_available():
         classifier.cuda()
     work: dict[str, Callable[[], Any]] = {
@@ -82,10 +91,10 @@ def _plain_label(classifier: Classifier, file: Path) -> dict[str, str]:
     return {task: names[int(logits[task].mean(0).argmax())] for task, names in classifier.labels.items()}
 
 
-def _write_long(file: Path, minutes: float) -> Path:
+def _write_long(file: Path, minutes: float, sample_rate: int) -> Path:
     rng = np.random.default_rng(0)
-    with soundfile.SoundFile(file, "w", 16000, 1, "PCM_16") as sound:
-        left = round(minutes * 60 * 16000)
+    with soundfile.SoundFile(file, "w", sample_rate, 1, "PCM_16") as sound:
+        left = round(minutes * 60 * sample_rate)
         while left > 0:
             sound.write(rng.integers(-8000, 8000, min(left, 1 << 20), dtype=np.int16))
             left -= 1 << 20

@@ -113,6 +113,31 @@ class LayerBench:
 
 
 @dataclass
+class LongAxesBench:
+    """A learned stride on axes of any length, by matrix and through the FFT: time, memory and accuracy."""
+
+    lengths: list[Annotated[int, AtLeast(16)]] = field(
+        default_factory=lambda: [64, 100, 256, 500, 1000, 2000, 6000, 16_000, 48_000, 160_000]
+    )
+    """Numbers of samples of the axis, in increasing order."""
+    lines: PositiveCount = 64
+    """Number of lines along the axis, such as the waveforms of a batch."""
+    stride: Stride = 2.3
+    """Stride of the axis."""
+    smoothness: Annotated[float, AtLeast(1)] = 4.0
+    """Smoothness of DiffStride."""
+    largest_matrix_mb: Annotated[float, AtLeast(0)] = 500.0
+    """Largest matrix in MB of float64. Longer axes are measured through the FFT alone."""
+    rounds: PositiveCount = 5
+    """Number of measurements of each form, taken in turns; the median counts."""
+    plot: str | None = None
+    """Folder for a figure of time and memory."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--")
+
+
+@dataclass
 class PrepareBench:
     """Files per second and peak memory of preparing WAV files: all intact, and with every 100th damaged."""
 

@@ -263,23 +263,22 @@ def command_line(*words: str) -> str:
     return " ".join(_quote(word) for word in ("audiostride", *words))
 
 
+def option(name: str, value: Any) -> str:
+    """Return an option of a command with its value, as one word."""
+    return f"--{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
 def options(recipe: Recipe, below: Recipe) -> list[str]:
     """Return the options that turn the recipe `below` into `recipe`."""
     new, old = flatten(asdict(recipe) | {"trainer": None}), flatten(asdict(below) | {"trainer": None})
     # What is not given of the network of a run that begins with a trained model is that model's.
     network = ("model.", "frontend.") if recipe.training.init_from else ()
     changed = [
-        f"--{name}={_text(value)}"
-        for name, value in new.items()
-        if value != old[name] or name.startswith(network)
+        option(name, value) for name, value in new.items() if value != old[name] or name.startswith(network)
     ]
     # The Trainer's arguments have no types: one option with all of them keeps text and numbers apart.
-    trainer = [f"--trainer={_text(recipe.trainer)}"] if recipe.trainer != below.trainer else []
+    trainer = [option("trainer", recipe.trainer)] if recipe.trainer != below.trainer else []
     return changed + trainer
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _quote(word: str) -> str:

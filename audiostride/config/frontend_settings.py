@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from audiostride.config.ranges import AtLeast, Between, check_ranges
 from audiostride.mel_scale import fft_length
 
+# Heart sounds are recorded at 1,000 Hz, bats at up to 384,000.
 SampleRate = Annotated[int, Between(1000, 384_000)]
 Milliseconds = Annotated[float, Between(0.01, 10_000)]
 HopMilliseconds = Annotated[float, Between(0.001, 100)]  # the shortest window of training is 100 ms long

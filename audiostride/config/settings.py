@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.config.frontend_settings import FrontendSettings, SampleRate
 from audiostride.config.messages import PlainValue
 from audiostride.config.ranges import AtLeast, Between, check_ranges
 from audiostride.config.trainer_arguments import check_trainer_arguments
@@ -266,6 +266,8 @@ class Recipe:
 class PrepareSettings:
     """How sound files are packed into a prepared corpus."""
 
+    sample_rate: SampleRate = 16000
+    """Sample rate of the prepared corpus in Hz."""
     bad: Annotated[float, Between(0, 100)] = 1.0
     """Percentage of the files that may be unusable; if more are, preparing fails."""
     longest: NonNegative = 3600.0

@@ -79,7 +79,7 @@ class Corpus:
     Attributes:
         name: name of the dataset, also the default name of the prepared corpus.
         folder: folder of the dataset.
-        split: source of the splits: "official", "paper", "given" or "by group".
+        split: source of the splits: "official", "paper", "given", "by group" or "by file".
         tasks: the labels of each task, in the order of the logits.
         recordings: the recordings, in an order that does not depend on the machine.
         notes: sentences about this copy of the dataset that a user should read.

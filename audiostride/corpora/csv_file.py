@@ -25,7 +25,13 @@ from audiostride.corpora.base import (
     printable,
     read_text,
 )
-from audiostride.corpora.user_data import SPLIT_NAMES, group_notes, split_notes, with_splits
+from audiostride.corpora.user_data import (
+    SPLIT_NAMES,
+    group_notes,
+    source_of_splits,
+    split_notes,
+    with_splits,
+)
 from audiostride.errors import UserError
 
 # If the only column of labels has one of these names, the task is named after the file.
@@ -78,7 +84,7 @@ def read(
     if split not in columns:
         recordings = with_splits(recordings, next(iter(tasks)))
         notes = group_notes(recordings, f"add a column {group}, or name another one with --group")
-    source = "given" if split in columns else "by group"
+    source = "given" if split in columns else source_of_splits(recordings)
     notes += split_notes(recordings, tasks)
     return Corpus(printable(file.stem), file.parent, source, tasks, recordings, notes, tuple(problems))
 

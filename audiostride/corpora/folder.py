@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiostride.corpora.base import Corpus, Dataset, Problem, Recording, check_folder, printable, sound_files
-from audiostride.corpora.user_data import SPLIT_NAMES, group_notes, split_notes, with_splits
+from audiostride.corpora.user_data import (
+    SPLIT_NAMES,
+    group_notes,
+    source_of_splits,
+    split_notes,
+    with_splits,
+)
 from audiostride.errors import UserError
 
 _REMEDY = "give a folder with one sub-folder of sound files per class"
@@ -60,7 +66,7 @@ def read(folder: Path, group: str | None = None, task: str | None = None) -> Cor
     if not has_splits:
         recordings = with_splits(recordings, task)
         notes = group_notes(recordings, "sort them as CLASS/GROUP/FILE, or give --group")
-    split = "given" if has_splits else "by group"
+    split = "given" if has_splits else source_of_splits(recordings)
     tasks = {task: labels}
     notes += split_notes(recordings, tasks)
     return Corpus(name, folder, split, tasks, recordings, notes, tuple(problems))

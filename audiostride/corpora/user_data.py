@@ -42,6 +42,11 @@ def with_splits(recordings: Sequence[Recording], task: str) -> list[Recording]:
     return [replace(r, split=split) for r, split in zip(recordings, splits, strict=True)]
 
 
+def source_of_splits(recordings: Sequence[Recording]) -> str:
+    """Return how `with_splits` has split recordings: "by group", or "by file" if there are no groups."""
+    return "by group" if any(recording.group for recording in recordings) else "by file"
+
+
 def group_notes(recordings: Sequence[Recording], remedy: str) -> tuple[str, ...]:
     """Return a note if no recording has a group although the splits are to keep groups whole.
 
@@ -49,7 +54,7 @@ def group_notes(recordings: Sequence[Recording], remedy: str) -> tuple[str, ...]
         recordings: the recordings, with splits that `with_splits` has chosen.
         remedy: how to give groups.
     """
-    if any(recording.group for recording in recordings):
+    if source_of_splits(recordings) == "by group":
         return ()
     return (
         "no groups are given, so recordings of one speaker or of another common source may be in both "

@@ -17,6 +17,7 @@ from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import AugmentationSettings
 from audiostride.corpora.base import SPLITS, sound_files
 from audiostride.data.gather import Sounds
+from audiostride.data.rates import check_rate_of_other
 from audiostride.data.store import CARD, open_store
 from audiostride.errors import UserError
 from audiostride.frontends.waveform import as_float
@@ -30,11 +31,11 @@ class Augmentation:
         sample_rate: sample rate of the windows in Hz.
 
     Raises:
-        UserError: if `settings.noise` names no prepared corpus and no folder of sound files, or a sound file
-            in it cannot be read.
+        UserError: if `settings.noise` names no prepared corpus and no folder of sound files, a corpus of
+            another sample rate, or a folder with a sound file that cannot be read.
     """
 
-    def __init__(self, settings: AugmentationSettings, sample_rate: int = 16000) -> None:
+    def __init__(self, settings: AugmentationSettings, sample_rate: int) -> None:
         self.settings, self.sample_rate = settings, sample_rate
         self.noise = _noise(Path(settings.noise), sample_rate) if settings.noise else None
 
@@ -192,6 +193,7 @@ def _noise(path: Path, sample_rate: int) -> Sounds:
     """Return the training recordings of a prepared corpus, or the sound files of a folder."""
     if (path / CARD).is_file():
         store = open_store(path)
+        check_rate_of_other(store, sample_rate, "augmentation.noise")
         train = np.flatnonzero(store.splits == SPLITS.index("train"))
         begins, ends = store.starts[train], store.starts[train + 1]
         return Sounds((np.asarray(store.waveforms),), np.zeros(len(train), dtype=np.int64), begins, ends)

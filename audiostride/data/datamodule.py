@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from audiostride.config.messages import did_you_mean
 from audiostride.config.settings import AugmentationSettings, DataSettings, TrainingSettings
 from audiostride.data.augmentation import Augmentation
+from audiostride.data.rates import check_rates
 from audiostride.data.selection import Batch, Selection, has_validation_split, labels_of_tasks, select
 from audiostride.data.store import Store, open_store
 from audiostride.data.windows import EvaluationWindows, TrainingWindows
@@ -35,8 +36,9 @@ class WindowsModule(LightningDataModule):
             default those that `data` selects.
 
     Raises:
-        UserError: if a prepared corpus is missing or given twice, or if no corpus has a task or label that
-            `data` names, or if the windows of a batch do not fit into the memory.
+        UserError: if a prepared corpus is missing or given twice, if corpora have several sample rates, if no
+            corpus has a task or label that `data` names, or if the windows of a batch do not fit into the
+            memory.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class WindowsModule(LightningDataModule):
         self.data, self.training = data, training
         self.stores = [open_store(Path(corpus)) for corpus in data.corpora]
         _check_duplicates(self.stores)
+        check_rates(self.stores)
+        self.sample_rate = self.stores[0].sample_rate
         self.strict = labels is None
         self.labels = labels or selected_labels(data, self.stores)
-        self.window = round(data.window_s * self.stores[0].sample_rate)
+        self.window = round(data.window_s * self.sample_rate)
         _check_memory(training.batch_size, data.window_s, 2 * self.window)
         self.augmentation = augmentation or AugmentationSettings()
-        self.augment = Augmentation(self.augmentation) if self.augmentation.draws else None
+        self.augment = Augmentation(self.augmentation, self.sample_rate) if self.augmentation.draws else None
         self.selections: dict[str, Selection] = {}
 
     def select(self, split: str) -> Selection:
@@ -143,7 +147,7 @@ class WindowsModule(LightningDataModule):
             self.select("train"),
             self.training.batch_size,
             self.window,
-            round(self.augmentation.shift_s * self.stores[0].sample_rate),
+            round(self.augmentation.shift_s * self.sample_rate),
             self.training.seed,
             self.weights(),
             self.augment,

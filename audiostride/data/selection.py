@@ -86,6 +86,11 @@ class Selection:
         return keys
 
     @property
+    def sample_rate(self) -> int:
+        """Sample rate of the recordings in Hz, the same in all prepared corpora."""
+        return self.stores[0].sample_rate
+
+    @property
     def lengths(self) -> NDArray[np.int64]:
         """(recordings,), length of each recording in samples."""
         return self.sounds.lengths

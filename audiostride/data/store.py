@@ -27,7 +27,6 @@ from audiostride.corpora.splits import hashes
 from audiostride.errors import UserError
 
 FORMAT = 2
-SAMPLE_RATE = 16000  # in Hz, the same as the frontend's
 # Each time a corpus is opened, this many recordings are checked, as far as they have so many bytes together.
 _SAMPLED, _SAMPLED_BYTES = 8, 1 << 22
 # What reading damaged JSON, zip and npy files raises.
@@ -169,6 +168,8 @@ def _open(folder: Path, card: dict[str, Any], sample: bool) -> Store:
         labels = {task: index[f"label/{number}"] for number, task in enumerate(card["tasks"])}
         starts, splits, groups, names = (index[name] for name in ("starts", "splits", "groups", "names"))
         digests = index.get("digests")
+    if digests is not None and "checksum" not in card:  # older corpora have neither
+        raise ValueError(f"{CARD} has no checksum")
     # Read-only: the whole of a writable private map counts as used memory.
     waveforms = np.memmap(folder / WAVEFORMS, dtype="<i2", mode="r")
     if len(waveforms) != starts[-1]:

@@ -40,7 +40,7 @@ def open_corpora(model: str, saved: Mapping[str, Any]) -> WindowsModule | None:
 def some_recordings(data: WindowsModule, split: str, count: int = 16) -> list[Tensor]:
     """Return the beginnings of recordings (samples,) evenly from a split, float32 in [−1, 1]."""
     selection = data.select(split)
-    longest = _LONGEST_S * data.stores[0].sample_rate
+    longest = _LONGEST_S * data.sample_rate
     sounds = []
     for recording in evenly(len(selection.recordings), count):
         length = int(min(longest, selection.lengths[recording]))

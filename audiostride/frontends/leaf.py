@@ -11,6 +11,7 @@ from audiostride.frontends.frontend import Frontend, initial_stride, limited
 from audiostride.frontends.pcen import Pcen
 from audiostride.layers import DiffStride1d, Window
 from audiostride.layers.functional import autocast_device
+from audiostride.layers.kernels.costs import resampling_macs
 from audiostride.mel_scale import mel_edges
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in deviations
@@ -161,7 +162,7 @@ class Leaf(Frontend):
         frames, (time, _) = samples // self.hop, self.size(samples)
         filters = 2 * self.taps * (samples // self.step)
         low_pass = self.low_pass_taps * frames
-        return self.channels * (filters + low_pass + time * frames + 10 * time)
+        return round(self.channels * (filters + low_pass + resampling_macs(frames, time) + 10 * time))
 
     def configuration(self) -> dict[str, Any]:
         names = (

@@ -10,6 +10,7 @@ from audiostride.frontends.dense_log_mel import DenseLogMel
 from audiostride.frontends.frontend import Frontend, initial_stride
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import DiffStride2d, Window
+from audiostride.layers.kernels.costs import resampling_macs
 
 
 class LearnedResolution(Frontend):
@@ -104,11 +105,9 @@ class LearnedResolution(Frontend):
     def macs(self, samples: int) -> int:
         frames, (time, mel) = samples // self.hop, self.size(samples)
         spectrograms = sum(one.macs(samples) for one in self.spectrograms)  # type: ignore[operator]
-        resampling = min(
-            time * frames * self.channels + mel * self.channels * time,
-            mel * self.channels * frames + time * frames * mel,
-        )
-        return spectrograms + self.images * resampling
+        over_time, over_mel = resampling_macs(frames, time), resampling_macs(self.channels, mel)
+        resampling = min(over_time * self.channels + over_mel * time, over_mel * frames + over_time * mel)
+        return round(spectrograms + self.images * resampling)
 
     def configuration(self) -> dict[str, Any]:
         first = self.first

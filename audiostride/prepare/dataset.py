@@ -1,11 +1,14 @@
 """Prepare a dataset from its source: download it if asked to, read it, pack it, and report what it holds."""
 
 import logging
+from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from audiostride.config.arguments import option
 from audiostride.config.settings import PrepareSettings
-from audiostride.corpora import Dataset
+from audiostride.corpora import DATASETS, Dataset
 from audiostride.data.store import Store
 from audiostride.prepare.download import download as download_archives
 from audiostride.prepare.prepare import prepare
@@ -43,9 +46,23 @@ def prepare_dataset(
         download_archives(dataset.title, dataset.licence, dataset.archives, source, mirror)
     corpus = dataset.read(source, **(options or {}))
     out = out or Path(f"data/prepared/{corpus.name}")
-    store = prepare(corpus, out, settings)
+    settings = settings or PrepareSettings()
+    store = prepare(corpus, out, settings, _command(dataset, source, settings, options or {}))
     _log_card(out, store.card)
     return store
+
+
+def _command(
+    dataset: Dataset, source: Path, settings: PrepareSettings, options: dict[str, Any]
+) -> Sequence[str]:
+    """Return the words of `audiostride prepare` for a dataset, or none if it is not one of `DATASETS`."""
+    name = next((name for name, known in DATASETS.items() if known is dataset), None)
+    if name is None:
+        return ()
+    usual = {parameter.name: parameter.default for parameter in signature(dataset.read).parameters.values()}
+    given = [option(key, value) for key, value in options.items() if value != usual[key]]
+    bad = [option("bad", settings.bad)] if settings.bad != PrepareSettings.bad else []
+    return (name, str(source), *given, *bad)
 
 
 def _log_card(out: Path, card: dict[str, Any]) -> None:
@@ -59,4 +76,5 @@ def _log_card(out: Path, card: dict[str, Any]) -> None:
         logger.info(
             f"{task}: {len(labels)} labels, recordings: {', '.join(numbers)} (split: {card['split']})"
         )
-    logger.info(f"{out}: {card['recordings']} recordings, {card['seconds'] / 3600:.2f} h")
+    hours, rate = card["seconds"] / 3600, card["sample_rate"]
+    logger.info(f"{out}: {card['recordings']} recordings, {hours:.2f} h at {rate:,} Hz")

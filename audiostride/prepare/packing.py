@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from audiostride.config.settings import PrepareSettings
-from audiostride.data.store import FORMAT, SAMPLE_RATE, WAVEFORMS
+from audiostride.data.store import FORMAT, WAVEFORMS
 from audiostride.prepare.reader_pool import File, PackedFile, read_files
 
 _JOURNAL = "journal.jsonl"
@@ -34,12 +34,13 @@ def pack(
         folder: folder of the dataset.
         files: files of the corpus, in its order.
         staging: folder of the journal and the samples.
-        settings: maximum length of a file and number of processes.
+        settings: sample rate, maximum length of a file and number of processes.
 
     Returns:
         The result for each file, in the order of `files`.
     """
-    packed = _resume_journal(staging, json.dumps([FORMAT, SAMPLE_RATE, settings.longest]).encode() + b"\n")
+    header = json.dumps([FORMAT, settings.sample_rate, settings.longest]).encode() + b"\n"
+    packed = _resume_journal(staging, header)
     unread = [file for file in dict.fromkeys(files) if file not in packed]
     with (
         (staging / _JOURNAL).open("ab") as journal,

@@ -15,7 +15,6 @@ from audiostride.data.store import (
     CARD,
     FORMAT,
     PROBLEMS,
-    SAMPLE_RATE,
     WAVEFORMS,
     Store,
     joint_hash,
@@ -24,13 +23,16 @@ from audiostride.data.store import (
     write_index,
 )
 from audiostride.errors import UserError
+from audiostride.prepare.bandwidth import bandwidth_notes, bandwidth_problem
 from audiostride.prepare.leakage import leakage_notes
 from audiostride.prepare.packing import pack, place_waveforms
 from audiostride.prepare.reader_pool import File, PackedFile
 from audiostride.prepare.staging import open_staging, publish, staging_folder
 
 
-def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) -> Store:
+def prepare(
+    corpus: Corpus, out: Path, settings: PrepareSettings | None = None, command: Sequence[str] = ()
+) -> Store:
     """Pack a corpus into the folder `out`. Do nothing if `out` holds it already, unchanged.
 
     After an interruption or a kill, the next call continues, and reads the files again that have changed.
@@ -39,6 +41,8 @@ def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) 
         corpus: the dataset, as its reader returns it.
         out: folder of the prepared corpus. An older one is replaced once the new one is complete.
         settings: by default `PrepareSettings()`.
+        command: what the card keeps to name the command that prepares the corpus again: the dataset, its
+            source and options, as words of `audiostride prepare`.
 
     Returns:
         The prepared corpus, opened.
@@ -64,7 +68,8 @@ def prepare(corpus: Corpus, out: Path, settings: PrepareSettings | None = None) 
             _check_bad_files(packed, problems, out, settings)
             (staging / "corpus").mkdir()
             place_waveforms(packed, staging, staging / "corpus" / WAVEFORMS)
-            _write_metadata(corpus, packed, problems, staging / "corpus", settings, source)
+            card = _write_metadata(corpus, packed, problems, staging / "corpus", settings)
+            write_card(staging / "corpus", card | {"command": list(command), "source": source})
             publish(staging, out)
     return open_store(out)
 
@@ -93,7 +98,7 @@ def _fingerprint(corpus: Corpus, files: Sequence[File], settings: PrepareSetting
         corpus.split,
         corpus.tasks,
         tuple((problem.path, problem.detail) for problem in corpus.problems),
-        SAMPLE_RATE,
+        settings.sample_rate,
         settings.longest,
     )
     digest = hashlib.sha256(repr(general).encode("utf-8", "surrogateescape"))
@@ -117,6 +122,11 @@ def _problems(packed: Sequence[PackedFile]) -> list[Problem]:
     copies = (entry for entry in packed if entry.samples and first[entry.digest] != entry.file.path)
     return [
         *(Problem(entry.file.path, entry.problem) for entry in packed if entry.problem),
+        *(
+            Problem(entry.file.path, bandwidth_problem(entry.lower_rate))
+            for entry in packed
+            if entry.lower_rate
+        ),
         *(Problem(entry.file.path, "same sound as another file", first[entry.digest]) for entry in copies),
     ]
 
@@ -146,34 +156,37 @@ def _write_metadata(
     problems: Sequence[Problem],
     folder: Path,
     settings: PrepareSettings,
-    source: str,
-) -> None:
-    """Write the index, the card and the list of problems beside the waveforms."""
+) -> dict[str, Any]:
+    """Write the index and the list of problems beside the waveforms. Return the content of the card."""
     kept = [(r, entry) for r, entry in zip(corpus.recordings, packed, strict=True) if entry.samples]
     recordings = [recording for recording, _ in kept]
     lengths = [entry.samples for _, entry in kept]
     digests = [entry.digest for _, entry in kept]
+    lower_rates = Counter(entry.lower_rate for _, entry in kept if entry.lower_rate)
     counts = write_index(folder, recordings, lengths, digests, corpus.tasks)
     _write_problems(problems, folder / PROBLEMS)
-    card: dict[str, Any] = {
+    return {
         "format": FORMAT,
         "audiostride": audiostride.__version__,
         "corpus": corpus.name,
         "folder": str(corpus.folder.resolve()),
         "split": corpus.split,
-        "sample_rate": SAMPLE_RATE,
+        "sample_rate": settings.sample_rate,
         "longest": settings.longest,
         "recordings": len(kept),
-        "seconds": round(sum(lengths) / SAMPLE_RATE, 3),
+        "seconds": round(sum(lengths) / settings.sample_rate, 3),
         "left_out": len(packed) - len(kept),
+        "lower_rates": dict(sorted(lower_rates.items())),
         "problems": Counter(problem.reason for problem in problems),
-        "notes": [*corpus.notes, *leakage_notes(recordings, digests)],
+        "notes": [
+            *corpus.notes,
+            *leakage_notes(recordings, digests),
+            *bandwidth_notes(lower_rates, len(kept)),
+        ],
         "tasks": corpus.tasks,
         "counts": counts,
         "hash": joint_hash(digests),
-        "source": source,
     }
-    write_card(folder, card)
 
 
 def _write_problems(problems: Sequence[Problem], target: Path) -> None:

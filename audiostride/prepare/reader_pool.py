@@ -17,14 +17,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from audiostride.audio_file import BadSoundError, read_sound
 from audiostride.config.settings import PrepareSettings
-from audiostride.data.store import SAMPLE_RATE, digest
+from audiostride.data.store import digest
 from audiostride.machine import core_count
-from audiostride.prepare.bandwidth import upsampled_from
+from audiostride.prepare.bandwidth import recorded_rate
 
 # Limits of the files that a process reads at a time: enough to hide the communication between processes.
 _CHUNK_FILES, _CHUNK_BYTES = 64, 1 << 22
@@ -55,6 +52,8 @@ class PackedFile(NamedTuple):
         digest: hash of the samples.
         problem: what is wrong with the file, or an empty string.
         begin: position of the first sample in the packed waveforms.
+        lower_rate: the sample rate in Hz at which the file seems recorded, if that is a lower one than that
+            of the corpus, otherwise 0.
     """
 
     file: File
@@ -62,6 +61,7 @@ class PackedFile(NamedTuple):
     digest: str
     problem: str
     begin: int = 0
+    lower_rate: int = 0
 
 
 Chunk = tuple[bytes, list[PackedFile]]  # the samples of some files one after another, and their results
@@ -74,9 +74,9 @@ def read_files(
     workers = settings.workers or _worker_count(files)
     if workers == 1:
         for chunk in _chunks(files):
-            yield _read_chunk(folder, settings.longest, chunk)
+            yield _read_chunk(folder, settings, chunk)
         return
-    readers = [_Reader(folder, settings.longest) for _ in range(workers)]
+    readers = [_Reader(folder, settings) for _ in range(workers)]
     idle: SimpleQueue[_Reader] = SimpleQueue()
     for reader in readers:
         idle.put(reader)
@@ -121,30 +121,27 @@ def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
         yield chunk
 
 
-def _read_chunk(folder: Path, longest_s: float, files: list[File]) -> Chunk:
+def _read_chunk(folder: Path, settings: PrepareSettings, files: list[File]) -> Chunk:
     samples, entries = [], []
     for file in files:
         try:
-            sound = read_sound(folder / file.path, SAMPLE_RATE, longest_s)
+            sound = read_sound(folder / file.path, settings.sample_rate, settings.longest)
         except BadSoundError as error:
             entries.append(PackedFile(file, 0, "", error.reason))
             continue
         samples.append(sound.samples.astype("<i2", copy=False).tobytes())
-        problem = "is clipped" if sound.clipped else _bandwidth_problem(sound.samples)
-        entries.append(PackedFile(file, len(sound.samples), digest(sound.samples), problem))
+        problem = "is clipped" if sound.clipped else ""
+        rate = recorded_rate(sound) or 0
+        length = len(sound.samples)
+        entries.append(PackedFile(file, length, digest(sound.samples), problem, lower_rate=rate))
     return b"".join(samples), entries
-
-
-def _bandwidth_problem(samples: NDArray[np.int16]) -> str:
-    rate = upsampled_from(samples)
-    return f"has nothing above {rate / 2000:g} kHz, as if recorded at {rate / 1000:g} kHz" if rate else ""
 
 
 class _Reader:
     """A process that reads chunks of files. It exits when its input is closed, so it never outlives us."""
 
-    def __init__(self, folder: Path, longest_s: float) -> None:
-        self.folder, self.longest_s = folder, longest_s
+    def __init__(self, folder: Path, settings: PrepareSettings) -> None:
+        self.folder, self.settings = folder, settings
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -167,7 +164,7 @@ class _Reader:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            pickle.dump((self.folder, self.longest_s, files), self.process.stdin)
+            pickle.dump((self.folder, self.settings, files), self.process.stdin)
             self.process.stdin.flush()
             return pickle.load(self.process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):

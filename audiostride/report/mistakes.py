@@ -9,11 +9,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiostride.analysis.class_scores import class_scores
-from audiostride.data.store import SAMPLE_RATE
+from audiostride.audio_file import resample, to_int16
 from audiostride.training.predictions import Predictions
 
 # Number of labels that a table shows, of mistakes per task, and length of their sound in seconds.
 MOST_LABELS, MOST_MISTAKES, SECONDS = 20, 10, 4
+# Lowest and highest sample rate of embedded sound, which every browser plays.
+_PLAYED = (8000, 48000)
 
 
 class Mistake(NamedTuple):
@@ -57,16 +59,21 @@ def details(predictions: Predictions, with_sound: bool) -> Details:
     shown = scores
     if len(scores) > MOST_LABELS:
         shown = sorted(scores, key=lambda row: row["f1_percent"])[:MOST_LABELS]
+    rate = predictions.selection.sample_rate
     mistakes = [
-        Mistake(predictions.row(number), _data_uri(predictions.samples(number)) if with_sound else "")
+        Mistake(predictions.row(number), _data_uri(predictions.samples(number), rate) if with_sound else "")
         for number in predictions.most_confident_mistakes(MOST_MISTAKES)
     ]
     wrong = int((~predictions.outcomes.correct).sum())
     return Details(predictions.task, shown, len(scores), mistakes, wrong)
 
 
-def _data_uri(samples: NDArray[np.int16]) -> str:
+def _data_uri(samples: NDArray[np.int16], sample_rate: int) -> str:
     """Embed the beginning of a sound as FLAC, which every browser plays and is half as large as WAV."""
-    file = io.BytesIO()
-    soundfile.write(file, samples[: SECONDS * SAMPLE_RATE], SAMPLE_RATE, format="FLAC")
+    file, begin = io.BytesIO(), samples[: SECONDS * sample_rate]
+    played = min(max(sample_rate, _PLAYED[0]), _PLAYED[1])
+    if played != sample_rate:
+        blocks = resample([begin.astype(np.float32) / np.float32(32768)], sample_rate, played)
+        begin = to_int16(np.concatenate(list(blocks)))
+    soundfile.write(file, begin, played, format="FLAC")
     return f"data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -20,6 +20,7 @@ from audiostride.config.recipe import check_trained, recipe_of
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
 from audiostride.data.datamodule import WindowsModule
+from audiostride.data.rates import check_rate_of_other
 from audiostride.data.selection import Selection
 from audiostride.errors import UserError
 from audiostride.models.loading import read_checkpoint, restore
@@ -97,7 +98,8 @@ def evaluate(
 
     Raises:
         UserError: if the run or a corpus does not exist, if a corpus of the run has changed since its
-            training, or if no recording has a label for one of its tasks.
+            training, if a corpus has another sample rate than the model, or if no recording has a label for
+            one of its tasks.
     """
     if predictions is not None:
         check_predictions_file(predictions)
@@ -134,6 +136,8 @@ def evaluation(
     data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
     if corpus is None:
         check_corpora(data, saved, run)
+    for store in data.stores:
+        check_rate_of_other(store, classifier.sample_rate, str(run))
     selection = data.select(split)
     labels = {task: names for task, names in classifier.labels.items() if selection.labelled(task)}
     if not labels:

@@ -17,6 +17,7 @@ from audiostride.config.recipe import FREE, changed, read_config
 from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule, check_tasks
+from audiostride.data.rates import check_rates
 from audiostride.data.selection import labels_of_tasks
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
@@ -134,6 +135,7 @@ def _check_names(recipe: Recipe, run: Path) -> tuple[dict[str, Any], WindowsModu
     """Return the Trainer's options and the data of a recipe, or raise an error about an unknown name."""
     options = trainer_options(recipe, run)
     data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
+    check_rates(data.stores, recipe.frontend.sample_rate)
     check_frozen(recipe.training)
     check_tasks("training.task_weights", recipe.training.task_weights, labels_of_tasks(data.stores))
     return options, data

@@ -7,10 +7,10 @@ from typing import Any
 from audiostride.analysis.trained import TrainedRun
 from audiostride.config.arguments import command_line, options
 from audiostride.config.run_folder import CONFIG
-from audiostride.config.settings import PrepareSettings, Recipe
-from audiostride.corpora import DATASETS
+from audiostride.config.settings import Recipe
 from audiostride.corpora.base import SPLITS
 from audiostride.data.datamodule import WindowsModule
+from audiostride.data.prepare_command import prepare_command
 from audiostride.data.store import Store
 
 Rows = list[dict[str, Any]]
@@ -39,6 +39,7 @@ def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
         {
             "corpus": str(store.folder),
             "recordings": store.card["recordings"],
+            "sample_rate": store.sample_rate,
             "minutes": store.card["seconds"] / 60,
             "left_out": store.card["left_out"],
             "problems": ", ".join(f"{n} × {reason}" for reason, n in store.card["problems"].items()) or None,
@@ -56,7 +57,7 @@ def commands(run: TrainedRun, stores: Sequence[Store], split: str, checkpoint: s
         return []
     out = [f"--out={run.name}"] if (Path(run.name) / CONFIG).is_file() else []
     return [
-        *map(_prepare_command, stores),
+        *(prepare_command(store) or _how_to_prepare(store) for store in stores),
         command_line("train", _DEFAULT_RECIPE, *options(run.recipe, Recipe()), *out),
         command_line("test", run.name, *non_default_options(split, checkpoint)),
         command_line("strides", run.name, *non_default_options(checkpoint=checkpoint)),
@@ -69,11 +70,5 @@ def non_default_options(split: str = "test", checkpoint: str = "best") -> list[s
     return [option for option in given if option not in ("--split=test", "--checkpoint=best")]
 
 
-def _prepare_command(store: Store) -> str:
-    card = store.card
-    dataset = DATASETS.get(card["corpus"])
-    if not dataset or not dataset.archives:
-        return f"# {store.folder} contains sounds of {card['folder']}: audiostride prepare folder, or csv"
-    longest = [f"--longest={card['longest']:g}"] if card["longest"] != PrepareSettings.longest else []
-    given = [f"--split={card['split']}", *longest, f"--out={store.folder}"]
-    return command_line("prepare", card["corpus"], card["folder"], *given)
+def _how_to_prepare(store: Store) -> str:
+    return f"# {store.folder} contains sounds of {store.card['folder']}: audiostride prepare folder, or csv"

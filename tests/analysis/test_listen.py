@@ -167,7 +167,7 @@ def test_sounds_before_and_after_differ_only_by_the_low_pass(tmp_path: Path) -> 
         assert (rate, sound.shape) == (16000, (2400,))
         sounds.append(sound)
     assert max(np.abs(sound).max() for sound in sounds) == pytest.approx(0.9, abs=1e-3)
-    heard = torch.from_numpy(read_sound(tmp_path / "hiss.flac").samples)
+    heard = torch.from_numpy(read_sound(tmp_path / "hiss.flac", 16000).samples)
     before, after = (rebuild(log_mel, LogMel()) for log_mel in spectrograms(classifier(), heard))
     np.testing.assert_allclose(
         sounds[0] / np.abs(sounds).max(), before / np.abs([before, after]).max(), atol=1e-3

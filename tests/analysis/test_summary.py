@@ -34,6 +34,13 @@ def test_macs_agree_with_the_flop_counter_of_torch(kind: Any, smoothness: float)
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_macs_of_long_windows_grow_with_their_length_not_its_square(kind: Any) -> None:
+    network = SeparableCNN((8, 12), ((2, 2), (2, 2)), kind, Window(1.0))
+    one, two = (summary(network, frames)[-1]["mega_macs"] for frames in (6000, 12_000))
+    assert 1.9 < two / one < 2.2
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_sizes_equal_those_of_the_feature_maps(kind: Any) -> None:
     network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, Window(1.0)).eval()
     sizes = []

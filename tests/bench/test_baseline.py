@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audiostride.bench.baseline import baseline
 from audiostride.cli import main
-from audiostride.corpora.base import SPLITS
+from audiostride.config.settings import PrepareSettings
+from audiostride.corpora.base import SPLITS, Corpus, Recording
 from audiostride.data.store import Store
+from audiostride.prepare.prepare import prepare
 from audiostride.tables import rounded
 
 
@@ -17,6 +20,22 @@ def test_regression_classifies_sounds_that_differ_in_their_spectra(store: Store)
     (row,) = baseline(store)
     assert row["task"] == "speech_commands"
     assert (row["train"], row["test"], row["classes_in_training"]) == (18, 6, 3)
+    assert row["regression_percent"] > 80
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_regression_hears_the_whole_band_of_the_corpus(rate: int, tmp_path: Path) -> None:
+    """The classes differ above three quarters of half the sample rate, and nowhere else."""
+    rng, recordings = np.random.default_rng(0), []
+    for number in range(40):
+        time, kind = np.arange(rate // 4) / rate, "ab"[number % 2]
+        tone = 0.1 * np.sin(2 * np.pi * (0.42 if kind == "a" else 0.46) * rate * time)
+        sound = tone + 0.01 * rng.standard_normal(len(time))
+        soundfile.write(tmp_path / f"{number}.wav", sound, rate)
+        split = ("train", "test")[number // 2 % 2]
+        recordings.append(Recording(f"{number}.wav", split, {"tone": kind}))
+    corpus = Corpus("tones", tmp_path, "given", {"tone": ["a", "b"]}, recordings)
+    (row,) = baseline(prepare(corpus, tmp_path / "out", PrepareSettings(sample_rate=rate)))
     assert row["regression_percent"] > 80
 
 

@@ -31,14 +31,15 @@ def test_rates_of_windows_are_compared_with_files_and_with_copying() -> None:
         assert row["share_of_memory_copy"] == pytest.approx(rate[row["source"]] / rate["memory copy"])
 
 
-def test_file_window_is_one_second_of_its_file(tmp_path: Path) -> None:
-    corpus = noise_corpus(tmp_path, 10, 1.5)
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_file_window_is_one_second_of_its_file(rate: int, tmp_path: Path) -> None:
+    corpus = noise_corpus(tmp_path, 10, 1.5, sample_rate=rate)
     files = FileWindows(corpus)
     whole, _ = soundfile.read(corpus.folder / corpus.recordings[3].path, dtype="int16")
     window, label = files[3]
     assert label == 3
     assert window.numpy().tobytes() in whole.tobytes()
-    assert len(whole) == 24000
+    assert (len(window), len(whole)) == (rate, 1.5 * rate)
 
 
 def test_every_damaged_file_is_left_out_and_counted() -> None:

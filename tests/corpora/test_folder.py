@@ -26,7 +26,7 @@ def test_classes_are_folders_and_eight_of_ten_recordings_train(tmp_path: Path) -
         for split, count in {"train": 40, "valid": 5, "test": 5}.items()
         for pet in ("cat", "dog")
     }
-    assert (corpus.name, corpus.split, corpus.problems) == ("pets", "by group", ())
+    assert (corpus.name, corpus.split, corpus.problems) == ("pets", "by file", ())
 
 
 def test_only_sound_files_in_visible_folders_count(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 python tests/crash/prepare_crash_sweep.py FOLDER
 
-Prints the number of steps without and with an older corpus.
+Prints the number of steps without and with an older corpus, and of those after which the sample rate changes.
 """
 
 import os
@@ -63,13 +63,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def sweep(old: Corpus | None, new: Corpus, folder: Path) -> int:
-    """Kill before every step, sometimes twice, and let the next call finish. Return the number of steps."""
-    expected = contents(prepare(new, folder / "expected", ALLOW_BAD).folder)
+def sweep(old: Corpus | None, new: Corpus, folder: Path, last: PrepareSettings = ALLOW_BAD) -> int:
+    """Kill before every step, sometimes twice, and let the next call finish. Return the number of steps.
+
+    The next call has the settings `last`.
+    """
+    expected = contents(prepare(new, folder / "expected", last).folder)
+    whole = prepare(new, folder / "whole", ALLOW_BAD).card["hash"]
     for steps in range(10_000):
         home = folder / "home"
         out = home / "out"
-        hashes = {open_store(folder / "expected").card["hash"]}
+        hashes = {whole}
         if old:
             hashes.add(prepare(old, out, ALLOW_BAD).card["hash"])
         was_killed = prepare_and_kill(new, out, steps)
@@ -77,12 +81,13 @@ def sweep(old: Corpus | None, new: Corpus, folder: Path) -> int:
             prepare_and_kill(new, out, steps // 2)
         if out.exists():
             assert open_store(out).card["hash"] in hashes, steps
-        prepare(new, out, ALLOW_BAD)
+        prepare(new, out, last)
         assert contents(out) == expected, steps
         assert [path.name for path in home.iterdir()] == ["out"], steps
         shutil.rmtree(home)
         if not was_killed:
             shutil.rmtree(folder / "expected")
+            shutil.rmtree(folder / "whole")
             return steps
     raise AssertionError("prepare was killed before each of 10,000 steps")
 
@@ -102,4 +107,5 @@ if __name__ == "__main__":
     sys.addaudithook(count_step)
     here = Path(sys.argv[1])
     first, second = write_corpus(here / "first", 4), write_corpus(here / "second", 6)
-    print(sweep(None, second, here), sweep(first, second, here))
+    at_8_khz = PrepareSettings(bad=50, sample_rate=8000)
+    print(sweep(None, second, here), sweep(first, second, here), sweep(None, second, here, at_8_khz))

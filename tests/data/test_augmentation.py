@@ -20,7 +20,7 @@ from audiostride.training.fit import train
 
 
 def draw(windows: int = 500, length: int = 800, seed: int = 0, **settings: Any) -> dict[str, Tensor]:
-    augmentation = Augmentation(AugmentationSettings(**settings))
+    augmentation = Augmentation(AugmentationSettings(**settings), 16000)
     return augmentation.draw(np.random.default_rng(seed), windows, length)
 
 
@@ -90,7 +90,7 @@ def test_noise_may_come_from_a_prepared_corpus(store: Store) -> None:
 
 
 def test_noise_of_a_prepared_corpus_is_its_training_split(store: Store) -> None:
-    noise = Augmentation(AugmentationSettings(noise=str(store.folder))).noise
+    noise = Augmentation(AugmentationSettings(noise=str(store.folder)), 16000).noise
     assert noise is not None
     assert np.array_equal(noise.begins, store.starts[:-1][store.splits == 0])
 
@@ -151,7 +151,7 @@ def test_masks_cover_whole_frames_and_channels_and_nothing_else() -> None:
     settings = AugmentationSettings(
         time_masks=1, time_mask_s=0.2, frequency_masks=1, frequency_mask_channels=10
     )
-    draws = Augmentation(settings).draw(np.random.default_rng(0), 300, 16000)
+    draws = Augmentation(settings, 16000).draw(np.random.default_rng(0), 300, 16000)
     masked = mask(torch.ones(300, 1, 100, 64), draws, settings, 100)[:, 0]
     frames = (masked == 0).all(2)
     channels = (masked == 0).all(1)
@@ -166,7 +166,7 @@ def test_masks_cover_whole_frames_and_channels_and_nothing_else() -> None:
 
 def test_several_masks_may_lie_apart() -> None:
     settings = AugmentationSettings(time_masks=3, time_mask_s=0.05)
-    draws = Augmentation(settings).draw(np.random.default_rng(0), 200, 16000)
+    draws = Augmentation(settings, 16000).draw(np.random.default_rng(0), 200, 16000)
     frames = (mask(torch.ones(200, 1, 100, 4), draws, settings, 100) == 0).all((1, 3))
     assert max(len(runs(1 - row.float())) for row in frames) == 3
     assert frames.sum(1).max() <= 15
@@ -174,14 +174,14 @@ def test_several_masks_may_lie_apart() -> None:
 
 def test_mask_wider_than_the_spectrogram_is_clipped() -> None:
     settings = AugmentationSettings(time_masks=1, time_mask_s=5.0)
-    draws = Augmentation(settings).draw(np.random.default_rng(0), 100, 16000)
+    draws = Augmentation(settings, 16000).draw(np.random.default_rng(0), 100, 16000)
     covered = (mask(torch.ones(100, 1, 10, 4), draws, settings, 100) == 0).all((1, 3)).sum(1)
     assert set(covered.tolist()) == set(range(11))
 
 
 def test_all_images_of_a_window_have_the_same_masks() -> None:
     settings = AugmentationSettings(time_masks=2, frequency_masks=1)
-    draws = Augmentation(settings).draw(np.random.default_rng(0), 50, 16000)
+    draws = Augmentation(settings, 16000).draw(np.random.default_rng(0), 50, 16000)
     masked = mask(torch.ones(50, 3, 100, 64), draws, settings, 100)
     assert torch.equal(masked, masked[:, :1].expand_as(masked))
     assert torch.equal(masked[:, :1], mask(torch.ones(50, 1, 100, 64), draws, settings, 100))
@@ -190,7 +190,7 @@ def test_all_images_of_a_window_have_the_same_masks() -> None:
 @pytest.mark.parametrize("frame_rate", [50, 100, 400])
 def test_masks_last_as_long_at_any_frame_rate(frame_rate: int) -> None:
     settings = AugmentationSettings(time_masks=1, time_mask_s=0.2)
-    draws = Augmentation(settings).draw(np.random.default_rng(0), 2000, 16000)
+    draws = Augmentation(settings, 16000).draw(np.random.default_rng(0), 2000, 16000)
     covered = (mask(torch.ones(2000, 1, frame_rate, 4), draws, settings, frame_rate) == 0).all((1, 3))
     assert covered.sum(1).max() == frame_rate // 5
     assert float(covered.float().mean()) == pytest.approx(0.1, abs=0.01)
@@ -203,7 +203,7 @@ def test_draws_depend_only_on_seed_and_number(store: Store, noise: str) -> None:
     chosen = select(store, "train", store.tasks)
 
     def windows(seed: int) -> TrainingWindows:
-        return TrainingWindows(chosen, 4, 8000, seed=seed, augmentation=Augmentation(settings))
+        return TrainingWindows(chosen, 4, 8000, seed=seed, augmentation=Augmentation(settings, 16000))
 
     first, again, other = windows(3), windows(3), windows(4)
     first[0]

@@ -143,7 +143,7 @@ def test_corpus_keeps_its_validation_split(sounds: Store) -> None:
 
 
 def test_pickled_windows_do_not_grow_with_the_corpus(store: Store, sounds: Store, tmp_path: Path) -> None:
-    noise = Augmentation(AugmentationSettings(noise=str(store.folder)))
+    noise = Augmentation(AugmentationSettings(noise=str(store.folder)), 16000)
     windows = TrainingWindows(every([store, sounds]), 5, 4000, seed=7, augmentation=noise)
     windows[0]  # opens the maps
     sent = pickle.dumps(windows)

@@ -1,7 +1,10 @@
 """Random feature maps and strides in double precision, and the cases that kernels are tested on."""
 
+import pytest
 import torch
 from torch import Tensor
+
+from audiostride.layers.kernels import pooling
 
 CASES = [
     (n, stride, smoothness)
@@ -21,3 +24,9 @@ def maps(shape: tuple[int, ...], channels_last: bool = False, seed: int = 0) -> 
 
 def number(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64, requires_grad=True)
+
+
+def take_fourier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let axes of any length be resampled through the FFT."""
+    monkeypatch.setattr(pooling, "is_long", lambda n: True)
+    monkeypatch.setattr(pooling, "fourier_pays", lambda *args, **kwargs: True)

@@ -35,6 +35,14 @@ def write_noise_corpus(folder: Path, files: int = 12, **options: Any) -> Corpus:
     return Corpus("sounds", folder, "official", {"task": ["a", "b"]}, recordings)
 
 
+def write_class_folders(folder: Path) -> None:
+    """Write sounds of two classes and twelve groups, s0 to s11, in the layout of `prepare folder`."""
+    for number in range(24):
+        file = folder / "ab"[number % 2] / f"s{number // 2}_{number}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, noise(4000 + number, number), 16000)
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return write_noise_corpus(tmp_path / "source")
@@ -59,7 +67,7 @@ def names_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def interrupt(corpus: Corpus, out: Path, after: int) -> None:
+def interrupt(corpus: Corpus, out: Path, after: int, settings: PrepareSettings = ALLOW_BAD) -> None:
     """Prepare, and press Ctrl-C when `after` files have been read."""
     read, count = reader_pool.read_sound, 0
 
@@ -73,7 +81,7 @@ def interrupt(corpus: Corpus, out: Path, after: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_pool, "read_sound", read_or_interrupt)
         with pytest.raises(UserError, match=r"^interrupted: run the same command again to continue$"):
-            prepare(corpus, out, ALLOW_BAD)
+            prepare(corpus, out, settings)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

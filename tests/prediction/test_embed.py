@@ -44,7 +44,7 @@ def read(file: str) -> dict[str, Any]:
 
 
 def window_embeddings(classifier: Classifier, file: str, hop: int | None = None) -> NDArray[np.float32]:
-    windows = [window for *_, window in plain_windows(read_sound(Path(file)).samples, 8000, hop)]
+    windows = [window for *_, window in plain_windows(read_sound(Path(file), 16000).samples, 8000, hop)]
     with torch.no_grad():
         return classifier.embed(torch.from_numpy(np.stack(windows))).numpy()
 
@@ -89,7 +89,7 @@ def test_layers_are_those_of_the_summary(run: str, classifier: Classifier) -> No
     np.testing.assert_array_equal(found["2 frequency"], found["embedding"])
     block = next(classifier.trunk.separable_blocks())
     with torch.no_grad():
-        waveform = torch.from_numpy(read_sound(Path("b.wav")).samples)[None]
+        waveform = torch.from_numpy(read_sound(Path("b.wav"), 16000).samples)[None]
         feature_map = block.time_norm(block.time(classifier.spectrogram(waveform)[:, None]).relu())
     np.testing.assert_allclose(found["1 time"], feature_map.amax((-2, -1)), atol=1e-5)
     assert found["1 time"].shape == (1, 4)

@@ -61,7 +61,7 @@ def test_windows_get_their_own_labels_and_times(
     hop_samples = None if hop is None else round(hop * 16000)
     expected = []
     for file in files:
-        samples = read_sound(file).samples
+        samples = read_sound(file, 16000).samples
         logits = plain_logits(classifier, samples, hop_samples)["word"]
         for (begin, end, _), row in zip(plain_windows(samples, 8000, hop_samples), logits, strict=True):
             expected.append((str(file), begin / 16000, end / 16000, "word", LABELS["word"][row.argmax()]))
@@ -99,7 +99,7 @@ def test_folders_are_searched_and_other_formats_resampled(classifier: Classifier
     (tmp_path / "notes.txt").write_text("no sound")
     rows = classifier.predict(tmp_path, tasks=["word"])
     assert [row["file"] for row in rows] == [str(tmp_path / "a.ogg"), str(tmp_path / "b" / "deep" / "x.flac")]
-    samples = read_sound(tmp_path / "b" / "deep" / "x.flac").samples
+    samples = read_sound(tmp_path / "b" / "deep" / "x.flac", 16000).samples
     probabilities = softmax(plain_logits(classifier, samples)["word"].mean(0))
     assert rows[1]["probability"] == pytest.approx(probabilities.max(), abs=1e-5)
 

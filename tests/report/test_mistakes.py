@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.counting_store import counting_store
 from helpers.report_page import Page
 from numpy.typing import NDArray
 
@@ -51,6 +52,22 @@ def test_page_shows_scores_of_each_label_and_plays_mistakes(single: Page, runs: 
         assert np.array_equal(samples, task.samples(number)[: 4 * 16000])
     (policy,) = (meta for meta in single.all("meta") if "http-equiv" in meta)
     assert "media-src data:" in policy["content"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "played"), [(1000, 8000), (8000, 8000), (12345, 12345), (44100, 44100), (256375, 48000)]
+)
+def test_sound_is_embedded_at_the_rate_of_the_corpus_or_the_nearest_that_browsers_play(
+    rate: int, played: int, tmp_path: Path
+) -> None:
+    store = counting_store(tmp_path, [5 * rate // 4, 20000], sample_rate=rate)
+    for mistake in details(made_up(store, np.array([1, 1]), ["a", "b"]), with_sound=True).mistakes:
+        data = base64.b64decode(mistake.sound.partition(",")[2])
+        samples, found = soundfile.read(io.BytesIO(data), dtype="int16")
+        original = store.samples(int(mistake.row["file"][0]))[: 4 * rate]
+        assert found == played
+        assert abs(len(samples) - len(original) * played / rate) <= 1
+        assert played != rate or np.array_equal(samples, original)
 
 
 def test_of_many_labels_those_with_the_lowest_f1_are_shown(

@@ -56,7 +56,7 @@ def test_two_processes_train_like_one(
 
 
 def test_devices_share_the_windows_of_a_batch(sounds: Store, store: Store) -> None:
-    augmentation = Augmentation(AugmentationSettings(**AUGMENTATION))
+    augmentation = Augmentation(AugmentationSettings(**AUGMENTATION), 16000)
 
     def batch(devices: int, device: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         windows = TrainingWindows(

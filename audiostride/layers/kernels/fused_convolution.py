@@ -2,6 +2,7 @@
 
 Both are linear: y = A (Σ_k W_k · Shift_k x) = Σ_k W_k · (A · Shift_k) x. So the axis can be resampled first,
 once per tap, and channels are mixed at the reduced length. The feature map of full length never exists.
+Resampling takes a matrix or the FFT, whichever is cheaper.
 """
 
 from contextlib import nullcontext
@@ -11,8 +12,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import conv2d
 
+from audiostride.layers.kernels.costs import resampling_cost
 from audiostride.layers.kernels.learned import resample_again
-from audiostride.layers.kernels.pooling import AxisPlan, is_learned, resample_axis
+from audiostride.layers.kernels.pooling import AxisPlan, is_learned, resample_axis, takes_fourier
 from audiostride.layers.kernels.products import as_autocast
 
 # Measured: per multiplication, a product with a narrow matrix takes twice the time of a convolution.
@@ -26,8 +28,9 @@ _LARGEST_KEPT = 1.5
 def fusing_pays(n: int, length: int, taps: int, in_channels: int, out_channels: int) -> bool:
     """Return whether resampling an axis before mixing channels takes clearly fewer multiplications."""
     mixing = taps * in_channels * out_channels
-    apart = mixing * n + _RESAMPLING_COST * out_channels * length * n
-    fused = mixing * length + _RESAMPLING_COST * taps * in_channels * length * n
+    resampling = _RESAMPLING_COST * resampling_cost(n, length)
+    apart = mixing * n + resampling * out_channels
+    fused = mixing * length + resampling * taps * in_channels
     return fused < _LARGEST_COST * apart
 
 
@@ -41,11 +44,19 @@ def convolve_and_resample(x: Tensor, weight: Tensor, bias: Tensor | None, axis: 
         axis: the axis, −2 or −1. A stride that is a tensor gets a gradient if the smoothness is above 0.
     """
     dim, taps = axis.dim, weight.shape[axis.dim]
+    x = as_autocast(x)
     is_large = taps * axis.length > _LARGEST_KEPT * x.shape[dim]
-    keeps_input = is_large and is_learned(axis.stride) and not torch.compiler.is_compiling()
-    z = resample_axis(as_autocast(x), axis, taps, keeps_input)
+    keeps_input = is_large and _can_keep_input(x, axis, taps)
+    z = resample_axis(x, axis, taps, keeps_input)
     with _kept_as_input(z) if keeps_input else nullcontext():
         return conv2d(z, weight, bias, stride=along(dim, taps, 1))  # sums over taps and input channels
+
+
+def _can_keep_input(x: Tensor, axis: AxisPlan, taps: int) -> bool:
+    """Return whether the resampled tensor can be computed again from x in the backward pass."""
+    if torch.compiler.is_compiling() or takes_fourier(x, axis, taps):
+        return False
+    return is_learned(axis.stride)
 
 
 def _kept_as_input(z: Tensor) -> saved_tensors_hooks:

@@ -34,6 +34,11 @@ class FixedOperator(NamedTuple):
     device: torch.device
     taps: int | None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether an `OperatorCache` has room for the matrix."""
+        return self.n * self.length * (self.taps or 1) * self.dtype.itemsize <= _KEPT_BYTES
+
     def build(self) -> Tensor:
         """Return its `resampling_matrix`, or its `per_tap_matrix` if there are taps."""
         exact = torch.promote_types(self.dtype, torch.float32)
@@ -44,7 +49,7 @@ class FixedOperator(NamedTuple):
 
 
 class OperatorCache:
-    """Keeps the matrices that a layer used last, for one device and up to 8 MiB, but always the newest one.
+    """Keeps the matrices that a layer used last, for one device and up to 8 MiB.
 
     They live as long as the layer. A copy of a layer begins with none.
     """
@@ -58,7 +63,7 @@ class OperatorCache:
 
     def matrix(self, operator: FixedOperator) -> Tensor:
         """Return the matrix of an operator. It is shared between calls: do not write to it."""
-        if torch.compiler.is_compiling():  # a compiled graph cannot keep tensors
+        if torch.compiler.is_compiling() or not operator.is_kept:  # a compiled graph cannot keep tensors
             return operator.build()
         with self._lock:
             matrix = self.matrices.pop(operator, None)
@@ -74,8 +79,7 @@ class OperatorCache:
         kept = 0
         for operator, matrix in reversed(list(self.matrices.items())):
             kept += matrix.nbytes
-            is_newest = kept == matrix.nbytes
-            if not is_newest and (kept > _KEPT_BYTES or matrix.device != device):
+            if kept > _KEPT_BYTES or matrix.device != device:
                 del self.matrices[operator]
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from audiostride.layers.functional import check_floating_point
+from audiostride.layers.kernels.costs import fourier_pays, is_long, resampling_cost
+from audiostride.layers.kernels.fourier import resample_by_fourier
 from audiostride.layers.kernels.learned import keep_in_graph, learned_matrix, remove_bins, resample
 from audiostride.layers.kernels.operators import FixedOperator, OperatorCache
 from audiostride.layers.kernels.products import apply_along, as_autocast, transforms_active
@@ -61,15 +63,24 @@ def pool_axis(x: Tensor, axis: AxisPlan) -> Tensor:
         return keep_in_graph(x, stride) if is_learned(stride) else x
     if is_learned(stride) and known is not None and length == n:
         changed = changed_size(n, known, window)
-        if 4 * changed < n:  # two thin products instead of one with an (n, n) matrix
+        if 4 * changed * n < resampling_cost(n, n):  # two thin products, to the changed bins and back
             return remove_bins(x, stride, window, dim, changed)
     return resample_axis(x, axis)
 
 
 def resample_axis(x: Tensor, axis: AxisPlan, taps: int | None = None, keeps_input: bool = False) -> Tensor:
-    """Multiply one axis by its `resampling_matrix`, or by its `per_tap_matrix` if there are taps."""
+    """Multiply one axis by its `resampling_matrix`, or by its `per_tap_matrix` if there are taps.
+
+    Args:
+        x: feature map of any shape.
+        axis: the axis.
+        taps: number of taps of a convolution, or None.
+        keeps_input: see `learned.resample`; the FFT has no use for it.
+    """
     dim, stride, known, window, length, bin_count, operators = axis
     n = x.shape[dim]
+    if takes_fourier(x, axis, taps):
+        return resample_by_fourier(x, stride, known, window, dim, length, taps)
     if is_learned(stride):
         if bin_count is None:
             bin_count = ramp_size(n, length, known, window)
@@ -78,6 +89,18 @@ def resample_axis(x: Tensor, axis: AxisPlan, taps: int | None = None, keeps_inpu
         return apply_along(x, learned_matrix(x, n, stride, window, length, taps), dim)
     operator = FixedOperator(n, stride, window, length, x.dtype, x.device, taps)
     return apply_along(x, operators.matrix(operator) if operators else operator.build(), dim)
+
+
+def takes_fourier(x: Tensor, axis: AxisPlan, taps: int | None = None) -> bool:
+    """Return whether `resample_axis` resamples an axis of x through the FFT."""
+    n = x.shape[axis.dim]
+    if not is_long(n):
+        return False
+    rebuilt = True
+    if axis.operators is not None and not isinstance(axis.stride, Tensor):
+        operator = FixedOperator(n, axis.stride, axis.window, axis.length, x.dtype, x.device, taps)
+        rebuilt = not operator.is_kept
+    return fourier_pays(n, axis.length, x.numel() // n * (taps or 1), rebuilt)
 
 
 def is_learned(stride: float | Tensor) -> TypeGuard[Tensor]:

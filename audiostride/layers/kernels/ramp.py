@@ -33,9 +33,27 @@ def ramp_size(n: int, length: int, stride: float | None, window: Window) -> int:
     if stride is None:
         widest = window.edges(n, window.usable_stride(n, 1.0), length)[1]
         return min(math.ceil(widest), length // 2) + 1
+    begin, end = ramp_range(n, length, stride, window)
+    return max(1, end - begin)
+
+
+def ramp_range(n: int, length: int, stride: float | None, window: Window) -> tuple[int, int]:
+    """Return the first bin on the ramp, and the first one above it or above the bins of `length` samples.
+
+    Bins below the range lie in the pass band, those above it are removed. Without a ramp, all bins lie in the
+    pass band. If the host does not know the stride, all bins count as the ramp.
+
+    Args:
+        n, length, stride, window: as in `ramp_size`.
+    """
+    all_bins = length // 2 + 1
+    if window.smoothness == 0:
+        return all_bins, all_bins
+    if stride is None:
+        return 0, all_bins
     begin, width = window.edges(n, window.usable_stride(n, stride), length)
-    last = min(length // 2, math.ceil((begin + width) * (1 + _SLACK)) - 1)
-    return max(1, last - math.ceil(begin * (1 - _SLACK)) + 1)
+    end = min(all_bins, math.ceil((begin + width) * (1 + _SLACK)))
+    return min(end, math.ceil(begin * (1 - _SLACK))), end
 
 
 def changed_size(n: int, stride: float, window: Window) -> int:

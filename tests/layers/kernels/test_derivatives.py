@@ -1,10 +1,13 @@
-"""Second derivatives and torch.func give what plain autograd gives through the formula."""
+"""Second derivatives and torch.func give what plain autograd gives through the formula.
+
+All of it holds for resampling by matrices, and through the FFT.
+"""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from helpers.feature_maps import maps
+from helpers.feature_maps import maps, take_fourier
 from torch import Tensor, nn
 from torch.autograd import forward_ad, gradgradcheck
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
@@ -15,6 +18,12 @@ from audiostride.layers.functional import spectral_pool
 
 WINDOWS = [Window(2.5), Window(3.0, "inside"), Window(0.3, "relative")]
 Form = tuple[nn.Module, Callable[..., Tensor], Tensor]
+
+
+@pytest.fixture(params=["matrix", "fourier"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "fourier":
+        take_fourier(monkeypatch)
 
 
 def forms(window: Window = Window(2.5), channels_last: bool = False) -> dict[str, Form]:

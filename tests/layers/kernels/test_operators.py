@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audiostride import ConvDownsample, DiffStride1d, SpectralPool1d, Window
-from audiostride.layers.kernels.operators import OperatorCache
+from audiostride.layers.kernels.operators import FixedOperator, OperatorCache
 
 
 def layers() -> list[nn.Module]:
@@ -50,12 +50,20 @@ def test_operators_take_a_bounded_number_of_bytes_and_go_with_their_layer(number
     assert all(reference() is None for reference in references)
 
 
-def test_an_operator_above_the_bound_is_kept_until_the_next_one() -> None:
-    layer = SpectralPool1d(2.0)
-    for n in (3000, 2900):
-        first, second = layer(torch.ones(1, n)), layer(torch.ones(1, n))
-        assert torch.equal(first, second)
-        assert [matrix.shape[1] for matrix in kept(layer)] == [n]
+def test_an_operator_above_the_bound_is_built_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For this many lines its matrix is cheaper than the FFT all the same."""
+    built, build = [], FixedOperator.build
+
+    def noted(operator: FixedOperator) -> Tensor:
+        built.append(operator)
+        return build(operator)
+
+    monkeypatch.setattr(FixedOperator, "build", noted)
+    layer = SpectralPool1d(80_000 / 32)
+    for _ in range(2):
+        layer(torch.ones(100, 80_000))
+    assert len(built) == 2
+    assert not kept(layer)
 
 
 def test_operators_of_one_device_are_kept() -> None:
