@@ -1,5 +1,7 @@
 """The frontend that settings describe."""
 
+from typing import Any
+
 from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.frontends.frontend import Frontend
 from audiostride.frontends.leaf import Leaf
@@ -14,7 +16,7 @@ def build_frontend(settings: FrontendSettings) -> Frontend:
     Raises:
         ValueError: if its mel channels are too narrow for its windows.
     """
-    common = {
+    common: dict[str, Any] = {
         "sample_rate": settings.sample_rate,
         "hop_ms": settings.hop_ms,
         "mel_channels": settings.mel_channels,
@@ -22,8 +24,8 @@ def build_frontend(settings: FrontendSettings) -> Frontend:
         "f_max": settings.highest_hz,
     }
     one_window = {**common, "window_ms": settings.window_ms}
-    compressed = {"offset": settings.offset, "compression": settings.compression}
-    learned = {"dense_hop_ms": settings.dense_hop_ms, "smoothness": settings.smoothness}
+    compressed: dict[str, Any] = {"offset": settings.offset, "compression": settings.compression}
+    learned: dict[str, Any] = {"dense_hop_ms": settings.dense_hop_ms, "smoothness": settings.smoothness}
     if settings.kind == "pcen":
         return PcenMel(settings.pcen_learned, **one_window)
     if settings.kind == "leaf":

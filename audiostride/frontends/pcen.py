@@ -64,6 +64,11 @@ class Pcen(nn.Module):
     True
     """
 
+    gain_logit: Tensor
+    log_bias: Tensor
+    power_logit: Tensor
+    smoothing_logit: Tensor
+
     def __init__(
         self,
         channels: int,

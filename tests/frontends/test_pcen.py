@@ -23,7 +23,7 @@ def energies(frames: int = 200, channels: int = 3, seed: int = 0) -> NDArray[np.
     return 10 ** np.cumsum(rng.normal(0, 0.3, (2, frames, channels)), axis=1)
 
 
-def by_librosa(energy: NDArray[np.float64], time_s: float, gain: float, **options: float) -> NDArray[Any]:
+def by_librosa(energy: NDArray[np.float64], time_s: float, gain: float, **options: Any) -> NDArray[Any]:
     """Return what librosa computes if its smoothing begins with the energy of the first frame."""
     frames = time_s * RATE
     s = (np.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)

@@ -89,7 +89,7 @@ def test_strides_of_the_frontend_freeze_with_all_others(kind: Kind, store: Store
     train(tiny_with(kind, store, freeze_strides_after=2, steps=2), tmp_path / "short")
     then, now = load(tmp_path / "short", "last").strides, load(tmp_path / "run", "last").strides
     assert torch.equal(then, now)
-    assert (load(tmp_path / "run").frontend.strides != torch.tensor([4.0, 2.5])).any()
+    assert now[0, 0] != 4.0
 
 
 @WITH_STRIDES
@@ -246,7 +246,7 @@ def test_other_settings_of_the_frontend_are_allowed_and_named(sources: dict[str,
     from audiostride import Classifier
 
     before = load(sources["learned_resolution"])
-    learned = before.frontend.strides
+    learned = before.strides[0]
     cases: dict[str, tuple[dict[str, Any], bool]] = {
         "frontend.f_min is 60.0, not 100.0": ({"f_min": 60.0}, True),
         "frontend.floor is 0.5, not None": ({"floor": 0.5}, True),
@@ -262,7 +262,7 @@ def test_other_settings_of_the_frontend_are_allowed_and_named(sources: dict[str,
         now = Classifier(before.labels, before.settings, frontend=frontend)
         _, sentence = take_over(now, before, "X")
         assert sentence == f"not as in X: {expected}"
-        assert torch.equal(now.frontend.strides, learned) == keeps_strides
+        assert torch.equal(now.strides[0], learned) == keeps_strides
 
 
 def test_learned_parameters_are_kept_if_they_are_fixed_from_then_on(sources: dict[str, Path]) -> None:
@@ -296,5 +296,5 @@ def test_fit_takes_settings_of_the_frontend(store: Store, working_folder: Path) 
 
 def test_fit_reports_empty_channels_before_anything_is_written(store: Store, working_folder: Path) -> None:
     with pytest.raises(UserError, match="no bin of the spectrum of a window of 25 ms lies in 7 of 600 mel"):
-        fit("small", store, **{"frontend.mel_channels": 600})
+        fit("small", store, frontend={"mel_channels": 600})
     assert not list(working_folder.iterdir())
