@@ -8,7 +8,6 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from audiostride.analysis.confusion import draw_confusion
-from audiostride.analysis.cutoffs import has_low_pass
 from audiostride.analysis.figures import NamedFigure, figure_style, svg
 from audiostride.analysis.stride_figures import (
     draw_cutoffs,
@@ -16,6 +15,7 @@ from audiostride.analysis.stride_figures import (
     draw_stride_plane,
     draw_trajectories,
 )
+from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.analysis.trained import TrainedRun
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.report.examine import Examination

@@ -20,9 +20,10 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard.summary import hparams
 
 from audiostride.analysis.confusion import draw_confusion
-from audiostride.analysis.cutoffs import has_low_pass, stride_table
+from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.figures import figure_style
 from audiostride.analysis.listen import draw_low_pass, spectrograms
+from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.config.recipe import flat
 from audiostride.config.settings import Recipe
