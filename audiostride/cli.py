@@ -168,7 +168,7 @@ def embed(arguments: Sequence[str]) -> None:
 
 
 def strides(arguments: Sequence[str]) -> None:
-    """Learned strides of runs, and the cut-off frequencies that they mean."""
+    """Learned strides of runs, their cut-off frequencies, and the resolution of the frontend."""
     args = parse(parsers.strides_parser(strides.__doc__), arguments)
     if args.frames is not None and not fits(args.frames, Frames):
         raise UserError(wrong_value("--frames", args.frames, Frames))
@@ -180,11 +180,11 @@ def strides(arguments: Sequence[str]) -> None:
         raise UserError(f"there is no sound file {args.listen}")
     check_runs(args.runs)
 
-    from audiostride.analysis.stride_report import LEAST_COLUMNS, report_strides
+    from audiostride.analysis.stride_report import report_strides
 
     plot, sound = _path(args.plot), _path(args.listen)
-    rows = report_strides(args.runs, args.checkpoint, args.frames, args.around, args.group, plot, sound)
-    print(render(rows, args.format, args.wide, LEAST_COLUMNS))
+    learned = report_strides(args.runs, args.checkpoint, args.frames, args.around, args.group, plot, sound)
+    print(learned.show(args.format, args.wide, args.resolution))
 
 
 def report(arguments: Sequence[str]) -> None:

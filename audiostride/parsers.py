@@ -144,10 +144,20 @@ def strides_parser(description: str | None) -> ArgumentParser:
     parser.add_argument(
         "--frames",
         type=int,
-        help="Length of the spectrogram, 100 frames per second. (default: that of the run's windows)",
+        help="Number of frames for which cut-offs are computed; if the hop is learned, of the dense frames "
+        "that it is learned from. (default: that of each run's windows)",
     )
     parser.add_argument(
-        "--around", type=float, default=1000.0, help="Frequency in Hz at which to compute cycles per octave."
+        "--around",
+        type=float,
+        help="Frequency in Hz at which to compute cycles and channels per octave. (default: 1000, or the "
+        "nearest that has mel channels)",
+    )
+    parser.add_argument(
+        "--resolution",
+        action="store_true",
+        help="Show only the resolution of the frontend: hop, overlap of windows, mel channels, and "
+        "channels per octave. In tables for people it is below the strides anyway.",
     )
     parser.add_argument(
         "--group",

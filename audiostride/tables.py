@@ -99,6 +99,12 @@ def render(
     return text.translate(_LATEX_SYMBOLS) if format == "latex" else text
 
 
+def titled(title: str, text: str, format: Format) -> str:
+    """Return a table with its title above it; in CSV, where a title has no place, without."""
+    head = {"table": "{}\n\n", "markdown": "**{}**\n\n", "latex": "% {}\n"}.get(format, "")
+    return head.format(title) + text
+
+
 def terminal_width() -> int | None:
     """Return the number of columns of the terminal, or None if the output has no limit.
 

@@ -8,20 +8,21 @@ import librosa
 import torch
 from torch import Tensor
 
-from audiostride.frontends.log_mel import LogMel
+from audiostride.analysis.strided_layers import strided_layers
+from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.leaf import Leaf
 from audiostride.layers.functional import cutoff_mask
 from audiostride.layers.window import Window, as_window
 from audiostride.models.classifier import Classifier
 
 # In the order of strides and of the axes of feature maps.
 AXES = ("time", "frequency")
-UNITS = ("Hz", "cycles/mel")
-LONG_UNITS = ("Hz of modulation", "cycles per mel channel")
+_AROUND_HZ = 1000.0  # where channels are converted to octaves
 
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """The edges of a low-pass window, in the unit of the sample rate (per second or per mel channel).
+    """The edges of a low-pass window, in the unit of the rate (per second or per mel channel).
 
     An edge above the Nyquist frequency of the axis does not exist and is None.
 
@@ -46,8 +47,8 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
         n: length of the axis at the layer's input, in samples.
         stride: stride of the axis, ≥ 1.
         smoothness: width of the ramp in DFT bins for the paper's window, or a `Window`.
-        rate: samples per unit at the layer's input. For the first layer this is 100 frames per second over
-            time, and 1 per mel channel over frequency.
+        rate: samples per unit at the layer's input. At the features of the frontend this is the number of
+            frames per second (100 at a hop of 10 ms) over time, and 1 per channel over frequency.
 
     >>> cutoffs(100, stride=2.0, smoothness=4.0, rate=100.0)  # one second of a spectrogram
     Cutoffs(pass_band=25.0, pass_band_on_grid=25.0, half_amplitude=27.0, stop_band=29.0)
@@ -96,80 +97,132 @@ def _edges(n: int, stride: float, window: Window) -> tuple[float, float]:
     return window.edges(n, window.usable_stride(n, stride), window.output_length(n, stride))
 
 
-def has_low_pass(classifier: Classifier) -> bool:
-    """Return whether the classifier's layers have a low-pass window in the Fourier domain."""
-    return classifier.trunk.downsampling in ("spectral", "diffstride")
+def units(frontend: Frontend, long: bool = False) -> tuple[str, str]:
+    """Return the units of cut-offs over time and over frequency.
+
+    The channels are those of the frontend's features: of a frontend that learns its resolution, the dense
+    ones. LEAF's are its filters, in their order, whatever frequencies they have learned.
+    """
+    channel = "filter" if isinstance(frontend, Leaf) else "mel"
+    if long:
+        return "Hz of modulation", f"cycles per {'filter' if channel == 'filter' else 'mel channel'}"
+    return "Hz", f"cycles/{channel}"
 
 
-def octaves_per_channel(frontend: LogMel, around_hz: float) -> float:
+def octaves_per_channel(frontend: Frontend, around_hz: float) -> float:
     """Return the distance in octaves between neighbouring mel channels around a frequency.
+
+    Args:
+        frontend: a frontend whose channels are equally far apart on the mel scale. Of one that learns its
+            resolution, the dense channels count.
+        around_hz: the frequency in Hz.
 
     Raises:
         ValueError: if the frequency is outside the range of the mel channels.
     """
-    low, high = frontend.f_min, frontend.f_max
+    low, high = frequency_range(frontend)
     if not low <= around_hz <= high:
         raise ValueError(f"mel channels reach from {low:g} to {high:g} Hz, not to {around_hz:g} Hz")
     low_mel, mel, high_mel = librosa.hz_to_mel([low, around_hz, high], htk=True)
-    half = (high_mel - low_mel) / (frontend.mel_channels + 1) / 2
+    half = (high_mel - low_mel) / (frontend.channels + 1) / 2
     below, above = librosa.mel_to_hz([mel - half, mel + half], htk=True)
+    if below <= 0:
+        raise ValueError(f"a mel channel around {around_hz:g} Hz reaches below 0 Hz and spans no octaves")
     return math.log2(above / below)
 
 
+def frequency_range(frontend: Frontend) -> tuple[float, float]:
+    """Return the lower edge of the lowest channel and the upper edge of the highest one, in Hz."""
+    settings = frontend.configuration()
+    return settings["f_min"], settings["f_max"]
+
+
+def channels_per_octave(frontend: Frontend, around_hz: float) -> float:
+    """Return how many channels of a frontend's features an octave has around a frequency.
+
+    Of LEAF, these are the filters whose learned centre is at most half an octave away.
+
+    Args:
+        frontend: the frontend. Of one that learns its resolution, the dense channels count.
+        around_hz: the frequency in Hz.
+
+    Raises:
+        ValueError: if the frequency is outside the range of the channels.
+    """
+    octaves = octaves_per_channel(frontend, around_hz)
+    if isinstance(frontend, Leaf):
+        centres, _ = frontend.bands()
+        return float(((centres / around_hz).log2().abs() <= 0.5).sum())
+    return 1 / octaves
+
+
 def stride_table(
-    classifier: Classifier, frames: int = 100, around_hz: float = 1000.0
+    classifier: Classifier, frames: int | None = None, around_hz: float | None = None
 ) -> list[dict[str, Any]]:
     """Return the strides and cut-offs of a classifier, one row per layer and axis.
 
-    Strided convolution and pooling have strides but no low-pass window, so their edges are None.
+    If the frontend learns its resolution, the table begins with its own layer, whose number is 0. All rates
+    and cut-offs then follow from the dense grid that it starts from. Strided convolution and pooling have
+    strides but no low-pass window, so their edges are None.
 
     Args:
         classifier: a classifier, trained or not.
-        frames: length of the input spectrogram, 100 frames per second.
-        around_hz: frequency at which cycles per mel channel are converted to cycles per octave. Mel channels
-            are closer together, in octaves, at high frequencies.
+        frames: number of frames of the frontend's features; if its resolution is learned, on the dense grid.
+            By default that of the classifier's windows.
+        around_hz: frequency at which channels are converted to octaves; by default 1 kHz, or the nearest
+            frequency that has channels. Mel channels are closer together, in octaves, at high frequencies.
 
     Returns:
         Rows with layer, axis, stride, effective_stride (input length / output length), input_length,
-        output_length, rate (samples per unit at the layer's input), unit, the edges of `Cutoffs`,
-        cumulated_pass_band (the lowest pass_band up to this layer: all of these layers pass lower frequencies
-        unchanged), and for the frequency axis cycles_per_octave (the pass band around `around_hz`).
+        output_length, rate (samples per unit at the layer's input), unit (see `units`), the edges of
+        `Cutoffs`, and cumulated_pass_band (the lowest pass_band up to this layer: all of these layers pass
+        lower frequencies unchanged). Rows of the time axis have hop_ms (distance in milliseconds between
+        samples of the output); those of the frequency axis have cycles_per_octave (the pass band around
+        `around_hz`) and channels_per_octave (samples of the output around `around_hz`).
 
     Raises:
-        ValueError: if `around_hz` is outside the range of the mel channels.
+        ValueError: if `around_hz` is outside the range of the channels.
 
     >>> row = stride_table(Classifier({"word": ["yes", "no"]}))[0]
     >>> row["layer"], row["axis"], row["stride"], row["pass_band"], row["unit"]
     (1, 'time', 2.0, 25.0, 'Hz')
     """
-    trunk, frontend = classifier.trunk, classifier.frontend
-    octaves = (None, octaves_per_channel(frontend, around_hz))
+    frontend = classifier.frontend
+    if around_hz is None:
+        low, high = frequency_range(frontend)
+        around_hz = min(max(_AROUND_HZ, low), high)
+    per_octave = channels_per_octave(frontend, around_hz)
     input_rates = (frontend.sample_rate / frontend.hop, 1.0)
+    layers = strided_layers(classifier, frames)
     cumulated = [math.inf, math.inf]
-    sizes = trunk.sizes(frames, frontend.mel_channels)
     rows = []
-    for layer, strides in enumerate(trunk.strides.tolist(), 1):
-        for axis, stride in enumerate(strides):
-            before, after = sizes[layer - 1][axis], sizes[layer][axis]
-            rate = input_rates[axis] * before / sizes[0][axis]
+    for layer in layers:
+        for axis, stride in enumerate(layer.strides):
+            if stride is None:
+                continue
+            before, after = layer.input_size[axis], layer.output_size[axis]
+            input_length = layers[0].input_size[axis]
+            rate = input_rates[axis] * before / input_length
+            output_rate = input_rates[axis] * after / input_length
             row = {
-                "layer": layer,
+                "layer": layer.number,
                 "axis": AXES[axis],
                 "stride": stride,
                 "effective_stride": before / after,
                 "input_length": before,
                 "output_length": after,
                 "rate": rate,
-                "unit": UNITS[axis],
+                "unit": units(frontend)[axis],
                 **dict.fromkeys(Cutoffs.__dataclass_fields__),
                 "cumulated_pass_band": None,
                 "cycles_per_octave": None,
+                "hop_ms": 1000 / output_rate if axis == 0 else None,
+                "channels_per_octave": per_octave * output_rate if axis == 1 else None,
             }
-            if has_low_pass(classifier):
-                edges = cutoffs(before, stride, trunk.window, rate)
+            if layer.window is not None:
+                edges = cutoffs(before, stride, layer.window, rate)
                 row |= asdict(edges)
                 row["cumulated_pass_band"] = cumulated[axis] = min(cumulated[axis], edges.pass_band)
-                channel = octaves[axis]
-                row["cycles_per_octave"] = edges.pass_band / channel if channel else None
+                row["cycles_per_octave"] = edges.pass_band * per_octave if axis == 1 else None
             rows.append(row)
     return rows

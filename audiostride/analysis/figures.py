@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
@@ -30,6 +31,7 @@ _COLOURS = {
     True: ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#ffffff"),
 }
 _MARKERS, _LINES = "osD^vPX<", ("-", "--", "-.", ":")
+_DPI = 150  # dots per inch of files
 # Least common multiple of the numbers of colours, markers and lines: combinations repeat after as many.
 _COMBINATIONS = 56
 
@@ -95,20 +97,28 @@ def group_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     return {name: {"marker": "o", "linestyle": "-"} | next(styles) for name in dict.fromkeys(names)}
 
 
-def panels_per_layer(layers: int, ylabels: Sequence[str], xlabels: Sequence[str]) -> tuple[Figure, Any]:
-    """Make panels (2, layers): time above frequency, a column per layer.
-
-    All share the y axis, and each row shares its x axis.
-    """
-    figure = Figure(figsize=(max(7.0, 1.1 * layers + 0.4), 3.6), layout="constrained")
-    panels = figure.subplots(2, layers, squeeze=False, sharex="row", sharey=True)
+def panels_per_layer(
+    layers: Sequence[str],
+    ylabels: Sequence[str],
+    xlabels: Sequence[str],
+    sharex: Literal["row", "none"] = "none",
+) -> tuple[Figure, Any]:
+    """Make panels (2, layers): time above frequency, a column per name of a layer. All share the y axis."""
+    figure = Figure(figsize=(max(7.0, 1.1 * len(layers) + 0.4), 3.6), layout="constrained")
+    panels = figure.subplots(2, len(layers), squeeze=False, sharex=sharex, sharey=True)
     for row, ylabel, xlabel in zip(panels, ylabels, xlabels, strict=True):
         row[0].set_ylabel(ylabel)
         for panel in row:
             panel.set_xlabel(xlabel, fontsize="small")
-    for layer, panel in enumerate(panels[0], 1):
-        panel.set_title(f"layer {layer}")
+    for name, panel in zip(layers, panels[0], strict=True):
+        panel.set_title(name)
     return figure, panels
+
+
+def mark_as_fixed(panel: Axes) -> None:
+    """Say in an empty panel that its layer has no stride over this axis, which keeps its resolution."""
+    panel.text(0.5, 0.5, "not learned", transform=panel.transAxes, ha="center", fontsize="small")
+    panel.set(xlabel="", xticks=[])
 
 
 def add_legend(figure: Figure, styles: Mapping[str, LineStyle]) -> None:
@@ -140,7 +150,7 @@ def save_figures(figures: Sequence[NamedFigure], folder: Path) -> list[Path]:
     for named in figures:
         png_file, svg_file = folder / f"{named.name}.png", folder / f"{named.name}.svg"
         _freeze_layout(named.figure)
-        named.figure.savefig(png_file, dpi=150)
+        named.figure.savefig(png_file, dpi=_DPI)
         svg_file.write_text(svg(named.figure), encoding="utf-8")
         files += [png_file, svg_file]
     return files
@@ -151,12 +161,13 @@ def svg(figure: Figure) -> str:
     text = io.StringIO()
     _freeze_layout(figure)
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "audiostride"}):
-        figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
+        figure.savefig(text, format="svg", dpi=_DPI, metadata={"Date": None})
     return text.getvalue()
 
 
 def _freeze_layout(figure: Figure) -> None:
     """Compute the layout once: the engine would move panels by fractions of a dot in each drawing."""
     if figure.get_layout_engine() is not None:
+        figure.set_dpi(_DPI)  # the width of text, in inches, depends on the resolution
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

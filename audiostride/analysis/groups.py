@@ -18,6 +18,8 @@ _AVERAGED = (
     "stop_band",
     "cumulated_pass_band",
     "cycles_per_octave",
+    "hop_ms",
+    "channels_per_octave",
 )
 
 Rows = list[dict[str, Any]]

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from itertools import product
 from math import ceil, prod
 from statistics import mean
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from audiostride.analysis.cutoffs import AXES, LONG_UNITS, has_low_pass, stride_table
+from audiostride.analysis.cutoffs import AXES, frequency_range, stride_table, units
 from audiostride.analysis.figures import (
     LineStyle,
     NamedFigure,
@@ -20,19 +21,36 @@ from audiostride.analysis.figures import (
     group_styles,
     ink,
     join_by_group,
+    mark_as_fixed,
     panels_per_layer,
 )
-from audiostride.analysis.groups import group_means
+from audiostride.analysis.filter_figure import draw_filters
+from audiostride.analysis.groups import Rows, group_means
+from audiostride.analysis.resolution import learns_resolution, resolution
+from audiostride.analysis.strided_layers import (
+    FRONTEND,
+    Strides,
+    frontend_strides,
+    has_low_pass,
+    initial_frontend_strides,
+    layer_name,
+    low_pass_layers,
+)
 from audiostride.analysis.trained import TrainedRun, titles
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.tables import Spread, cell
 
 # The range of modulation frequencies that speech needs, as Riad et al. 2022 read Elliott & Theunissen 2009.
 SPEECH_HZ = 25.0
+# The usual hop and number of mel channels, those of the paper.
+USUAL_HOP_MS, USUAL_CHANNELS = 10.0, 64
 
 
 def stride_figures(
-    runs: Sequence[TrainedRun], names: Sequence[str] | None = None, frames: int = 100, dark: bool = False
+    runs: Sequence[TrainedRun],
+    names: Sequence[str] | None = None,
+    frames: int | None = None,
+    dark: bool = False,
 ) -> list[NamedFigure]:
     """Draw every figure that the runs have data for.
 
@@ -40,23 +58,41 @@ def stride_figures(
         runs: runs of any depth and kind of downsampling, with a log or without.
         names: the group of each run. The runs of a group look alike, and means are taken over them. By
             default the groups are the recipes, see `titles`.
-        frames: length of the input spectrogram, 100 frames per second.
+        frames: number of frames of the frontend's features, see `stride_table`; by default that of each run's
+            windows.
         dark: see `figure_style`.
 
     Returns:
         "trajectories" (for runs with a log), "windows" or "windows_1", "windows_2" … (one for each run with
-        low-pass windows), "cutoffs" (for the same runs), "stride_plane" and "downsampling".
+        low-pass windows), "filters" or "filters_1" … (one for each run with LEAF), "resolution" (if a
+        frontend learns its resolution), "cutoffs" (for runs whose blocks have low-pass windows),
+        "stride_plane" and "downsampling".
     """
     names = titles(runs) if names is None else names
-    with_low_pass = [run for run in runs if has_low_pass(run.classifier)]
     with figure_style(dark):
-        figures = [draw_trajectories(runs, names)]
-        for number, run in enumerate(with_low_pass, 1):
-            figure = draw_windows(run.classifier, run.recipe.model.strides, frames, run.name)
-            figures.append(figure._replace(name=f"windows_{number}") if len(with_low_pass) > 1 else figure)
-        figures.append(draw_cutoffs(runs, names, frames))
-        figures += [draw_stride_plane(runs, names), draw_downsampling(runs, names, frames)]
+        windows = [
+            draw_windows(run.classifier, run.recipe.model.strides, frames, run.name)
+            for run in runs
+            if low_pass_layers(run.classifier)
+        ]
+        filters = [figure for run in runs if (figure := draw_filters(run.classifier, run.name))]
+        figures = [
+            draw_trajectories(runs, names),
+            *_numbered(windows),
+            *_numbered(filters),
+            draw_resolution(runs, names),
+            draw_cutoffs(runs, names, frames),
+            draw_stride_plane(runs, names),
+            draw_downsampling(runs, names, frames),
+        ]
     return [figure for figure in figures if figure]
+
+
+def _numbered(figures: Sequence[NamedFigure]) -> list[NamedFigure]:
+    """Number the names of figures of the same kind if there are several."""
+    if len(figures) == 1:
+        return list(figures)
+    return [one._replace(name=f"{one.name}_{number}") for number, one in enumerate(figures, 1)]
 
 
 def draw_trajectories(runs: Sequence[TrainedRun], names: Sequence[str]) -> NamedFigure | None:
@@ -71,43 +107,137 @@ def draw_trajectories(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
     styles = {
         name: style | {"marker": ""} for name, style in group_styles(name for _, name in logged).items()
     }
-    depth = max(len(run.recipe.model.strides) for run, _ in logged)
-    figure, panels = panels_per_layer(depth, [f"stride over {axis}" for axis in AXES], ("", "step"))
-    final: dict[str, list[tuple[float, float]]] = {}
+    numbers = _layer_numbers([run for run, _ in logged])
+    ylabels = [f"stride over {axis}" for axis in AXES]
+    figure, panels = panels_per_layer([*map(layer_name, numbers)], ylabels, ("", "step"), sharex="row")
+    ends: dict[int, dict[str, list[Strides]]] = {}
     for run, name in logged:
-        steps = [0, *(line["step"] for line in run.log)]
-        strides = np.array([run.recipe.model.strides, *(line["strides"] for line in run.log)])
-        for layer, axis in np.ndindex(strides.shape[1:]):
-            panels[axis, layer].plot(steps, strides[:, layer, axis], **styles[name])
-        final.setdefault(name, []).append(tuple(strides[-1, 0]))
-    for panel in panels[:, 0]:
+        for column, number in enumerate(numbers):
+            steps, strides = _course(run, number)
+            for axis, values in enumerate(zip(*strides, strict=True)):
+                if None not in values:
+                    panels[axis, column].plot(steps, values, **styles[name])
+            if strides:
+                ends.setdefault(number, {}).setdefault(name, []).append(strides[-1])
+    for panel in panels.flat:
         panel.xaxis.set_major_locator(MaxNLocator(2, integer=True))
+        if not panel.lines:
+            mark_as_fixed(panel)
     add_legend(figure, styles)
-    end = join_by_group({name: _pair(np.mean(pairs, axis=0)) for name, pairs in final.items()})
-    alt = f"Strides of every layer over training steps; the first layer's (time × frequency) end at {end}."
+    texts = [
+        f"the {'frontend' if number == FRONTEND else 'first layer'}'s (time × frequency) end at "
+        + join_by_group({name: _pair(_means(pairs)) for name, pairs in ends[number].items()})
+        for number in numbers[: 2 if numbers[0] == FRONTEND else 1]
+    ]
+    alt = f"Strides of every layer over training steps; {'; '.join(texts)}."
     return NamedFigure("trajectories", figure, alt)
 
 
-def draw_cutoffs(runs: Sequence[TrainedRun], names: Sequence[str], frames: int = 100) -> NamedFigure | None:
-    """Draw the cut-offs of the first layer for each group of runs.
+def _layer_numbers(runs: Sequence[TrainedRun]) -> list[int]:
+    """Return the numbers of the layers that at least one of the runs has, see `StridedLayer`."""
+    depth = max(len(run.recipe.model.strides) for run in runs)
+    learned = any(learns_resolution(run.classifier.frontend) for run in runs)
+    return [*([FRONTEND] if learned else []), *range(1, depth + 1)]
 
-    A marker with a bar is the mean and standard deviation of the pass-band edge. A thin line leads to the
-    stop-band edge if it exists.
+
+def _start_and_end(run: TrainedRun, number: int) -> tuple[Strides, Strides] | None:
+    """Return the strides of a layer where training began and in the checkpoint, None if there is none."""
+    if number == FRONTEND:
+        learned = learns_resolution(run.classifier.frontend)
+        return (
+            (initial_frontend_strides(run.classifier), frontend_strides(run.classifier.frontend))
+            if learned
+            else None
+        )
+    if number > len(run.recipe.model.strides):
+        return None
+    time, frequency = run.classifier.trunk.strides[number - 1].tolist()
+    return run.recipe.model.strides[number - 1], (time, frequency)
+
+
+def _course(run: TrainedRun, number: int) -> tuple[list[int], list[Strides]]:
+    """Return the steps at which the strides of a layer were logged, and the strides, from the start."""
+    ends = _start_and_end(run, number)
+    if ends is None:
+        return [], []
+    steps, strides = [0], [ends[0]]
+    for line in run.log:
+        # Earlier versions had no frontend that learns strides.
+        pair = line.get("frontend_strides") if number == FRONTEND else line["strides"][number - 1]
+        if pair is not None:
+            steps.append(line["step"])
+            strides.append(tuple(pair))
+    return steps, strides
+
+
+def _means(pairs: Sequence[Strides]) -> list[float | None]:
+    return [None if None in values else float(np.mean(values)) for values in zip(*pairs, strict=True)]
+
+
+def draw_resolution(runs: Sequence[TrainedRun], names: Sequence[str]) -> NamedFigure | None:
+    """Draw hop and number of mel channels of each group, where training began, and the usual ones.
+
+    A marker with a bar is the mean and standard deviation over the runs of a group.
 
     Returns:
-        None if no run has low-pass windows.
+        None if no frontend learns its resolution.
     """
-    tables = [
-        (name, stride_table(run.classifier, frames))
-        for run, name in zip(runs, names, strict=True)
-        if has_low_pass(run.classifier)
-    ]
-    if not tables:
+    if not any(learns_resolution(run.classifier.frontend) for run in runs):
         return None
+    styles, groups = group_styles(names), _groups(runs, names)
+    figure, panels = _row_per_name(list(styles), 2)
+    quantities = {"hop_ms": ("hop in ms", USUAL_HOP_MS), "mel_channels": ("mel channels", USUAL_CHANNELS)}
+    texts: dict[str, list[str]] = {name: [] for name in styles}
+    for panel, (quantity, (label, usual)) in zip(panels, quantities.items(), strict=True):
+        for y, (name, members) in enumerate(groups.items()):
+            learned = Spread.of(
+                float(resolution(run.classifier.frontend, run.classifier.window_s)[quantity])
+                for run in members
+            )
+            settings = [run.classifier.frontend_settings for run in members]
+            start = mean(one.hop_ms if quantity == "hop_ms" else one.mel_channels for one in settings)
+            thin = {"color": styles[name]["color"], "linestyle": "-", "linewidth": 0.8, "marker": ""}
+            panel.plot([start, learned.mean], [y, y], **thin)
+            panel.plot(start, y, color=ink(), marker="+", zorder=3)
+            panel.errorbar(learned.mean, y, xerr=learned.deviation, elinewidth=2.5, **styles[name])
+            _text_right_of(panel, y, cell(learned))
+            texts[name].append(f"{cell(learned)} {label.removeprefix('hop in ')}")
+        panel.axvline(usual, color=ink(), linewidth=0.8, linestyle=":", marker="")
+        panel.set_xlabel(label)
+        low, high = panel.get_xlim()
+        panel.set_xlim(0.9 * low, 1.1 * high)  # so that small differences look small
+    marks = {"learned": "o", "at the start": "+"}
+    legend = {name: {"color": ink(), "linestyle": "", "marker": mark} for name, mark in marks.items()}
+    add_legend(figure, legend | {"usual": {"color": ink(), "linestyle": ":", "marker": ""}})
+    resolutions = join_by_group({name: " and ".join(pair) for name, pair in texts.items()})
+    return NamedFigure("resolution", figure, f"Hop and mel channels of the frontend: {resolutions}.")
+
+
+def draw_cutoffs(
+    runs: Sequence[TrainedRun], names: Sequence[str], frames: int | None = None
+) -> NamedFigure | None:
+    """Draw the cut-offs of the first block for each group of runs.
+
+    A marker with a bar is the mean and standard deviation of the pass-band edge. A thin line leads to the
+    stop-band edge if it exists. If the channels of the frontends differ, cut-offs over frequency are in
+    cycles per octave, see `stride_table`.
+
+    Returns:
+        None if no run has blocks with low-pass windows.
+    """
+    shown = [(run, name) for run, name in zip(runs, names, strict=True) if has_low_pass(run.classifier)]
+    if not shown:
+        return None
+    tables = [(name, stride_table(run.classifier, frames)) for run, name in shown]
+    frontends = [run.classifier.frontend for run, _ in shown]
+    long_units = list(units(frontends[0], long=True))
+    if len({(units(one), one.channels, frequency_range(one)) for one in frontends}) > 1:
+        tables = [(name, [_in_octaves(row) for row in rows]) for name, rows in tables]
+        long_units[1] = "cycles per octave around 1 kHz"
     styles = group_styles(name for name, _ in tables)
     figure, panels = _row_per_name(list(styles), 2)
     texts: dict[str, list[str]] = {name: [] for name in styles}
-    for panel, axis, unit in zip(panels, AXES, LONG_UNITS, strict=True):
+    for panel, axis, unit in zip(panels, AXES, long_units, strict=True):
         rows = [row for row in group_means(tables) if (row["layer"], row["axis"]) == (1, axis)]
         for y, (name, row) in enumerate(zip(styles, rows, strict=True)):
             edge, stop = row["pass_band"], row["stop_band"]
@@ -133,18 +263,31 @@ def draw_cutoffs(runs: Sequence[TrainedRun], names: Sequence[str], frames: int =
     )
 
 
+def _in_octaves(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `stride_table` with its edges over frequency in cycles per octave."""
+    if row["cycles_per_octave"] is None:
+        return row
+    scale = row["cycles_per_octave"] / row["pass_band"]
+    stop = row["stop_band"] and row["stop_band"] * scale
+    return row | {"pass_band": row["cycles_per_octave"], "stop_band": stop}
+
+
 def draw_stride_plane(runs: Sequence[TrainedRun], names: Sequence[str]) -> NamedFigure:
     """Draw stride over time against stride over frequency, in a large panel for the first layer.
 
     A marker with bars is the mean and standard deviation of a group, and a line leads there from its start.
+    A frontend that learns both is the first layer. LEAF has no stride over frequency, so it is not drawn.
     """
     styles, groups = group_styles(names), _groups(runs, names)
-    figure, panels = _large_first_panel(max(len(run.recipe.model.strides) for run in runs))
+    numbers = [
+        number for number in _layer_numbers(runs) if any(_in_plane(run, number) is not None for run in runs)
+    ]
+    figure, panels = _large_first_panel([*map(layer_name, numbers)])
     texts: dict[str, str] = {}
-    for (layer, panel), name in product(enumerate(panels), styles):
-        deep_enough = [run for run in groups[name] if layer < len(run.recipe.model.strides)]
-        if deep_enough:
-            means = _draw_group_in_plane(panel, deep_enough, layer, styles[name])
+    for (number, panel), name in product(zip(numbers, panels, strict=True), styles):
+        ends = [pairs for run in groups[name] if (pairs := _in_plane(run, number)) is not None]
+        if ends:
+            means = _draw_group_in_plane(panel, ends, styles[name])
             texts.setdefault(name, _pair(means))
     for alike in (panels[:1], panels[1:]):
         limits = [edge for panel in alike for edge in (*panel.get_xlim(), *panel.get_ylim())]
@@ -160,13 +303,25 @@ def draw_stride_plane(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
     return NamedFigure("stride_plane", figure, alt)
 
 
-def _draw_group_in_plane(
-    panel: Axes, runs: Sequence[TrainedRun], layer: int, style: LineStyle
-) -> tuple[float, float]:
+# Strides over time and over frequency.
+_Point = tuple[float, float]
+
+
+def _in_plane(run: TrainedRun, number: int) -> tuple[_Point, _Point] | None:
+    """Return what `_start_and_end` does if the layer has strides over both axes."""
+    ends = _start_and_end(run, number)
+    if ends is None:
+        return None
+    (time, frequency), (trained_time, trained_frequency) = ends
+    if time is None or frequency is None or trained_time is None or trained_frequency is None:
+        return None
+    return (time, frequency), (trained_time, trained_frequency)
+
+
+def _draw_group_in_plane(panel: Axes, ends: Sequence[tuple[_Point, _Point]], style: LineStyle) -> _Point:
     """Draw one group's strides at the start and trained, and return the trained means."""
-    start = np.mean([run.recipe.model.strides[layer] for run in runs], axis=0)
-    trained = zip(*(run.classifier.trunk.strides[layer].tolist() for run in runs), strict=True)
-    time, frequency = map(Spread.of, trained)
+    start = np.mean([begin for begin, _ in ends], axis=0)
+    time, frequency = map(Spread.of, zip(*(trained for _, trained in ends), strict=True))
     thin = {"color": style["color"], "linestyle": "-", "linewidth": 0.8, "marker": ""}
     panel.plot([start[0], time.mean], [start[1], frequency.mean], **thin)
     panel.plot(*start, color=ink(), marker="+", zorder=3)
@@ -174,16 +329,19 @@ def _draw_group_in_plane(
     return time.mean, frequency.mean
 
 
-def draw_downsampling(runs: Sequence[TrainedRun], names: Sequence[str], frames: int = 100) -> NamedFigure:
-    """Draw the size of the spectrogram over that of the last feature map, and the product of all strides.
+def draw_downsampling(
+    runs: Sequence[TrainedRun], names: Sequence[str], frames: int | None = None
+) -> NamedFigure:
+    """Draw the size of the network's input over that of the last feature map, and the product of strides.
 
-    The two differ because the ramps of the windows keep more, and because lengths are rounded.
+    The two differ because the ramps of the windows keep more, and because lengths are rounded. The learned
+    strides of a frontend come before the network's input, and do not count.
     """
     styles = group_styles(names)
     figure, (panel,) = _row_per_name(list(styles), 1)
     texts = {}
     for y, (name, members) in enumerate(_groups(runs, names).items()):
-        tables = [stride_table(run.classifier, frames) for run in members]
+        tables = [_of_blocks(stride_table(run.classifier, frames)) for run in members]
         effective = [prod(row["effective_stride"] for row in rows) for rows in tables]
         nominal = [prod(row["stride"] for row in rows) for rows in tables]
         points = {"color": styles[name]["color"], "marker": styles[name]["marker"], "linestyle": ""}
@@ -204,6 +362,10 @@ def draw_downsampling(runs: Sequence[TrainedRun], names: Sequence[str], frames: 
     return NamedFigure("downsampling", figure, f"Global downsampling: {join_by_group(texts)}.")
 
 
+def _of_blocks(rows: Rows) -> Rows:
+    return [row for row in rows if row["layer"] != FRONTEND]
+
+
 def _groups(runs: Sequence[TrainedRun], names: Sequence[str]) -> dict[str, list[TrainedRun]]:
     groups: dict[str, list[TrainedRun]] = {name: [] for name in names}
     for run, name in zip(runs, names, strict=True):
@@ -211,15 +373,15 @@ def _groups(runs: Sequence[TrainedRun], names: Sequence[str]) -> dict[str, list[
     return groups
 
 
-def _large_first_panel(layers: int) -> tuple[Figure, list[Axes]]:
-    """Make a large panel for the first layer, and small ones in two columns for the others."""
-    rows = max(1, ceil((layers - 1) / 2))
+def _large_first_panel(layers: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Make a large panel for the first of the named layers, and small ones in two columns for the others."""
+    rows = max(1, ceil((len(layers) - 1) / 2))
     figure = Figure(figsize=(7.0, max(4.8, 1.6 * rows)), layout="constrained")
     grid = figure.add_gridspec(rows, 3, width_ratios=(1.8, 1, 1))
     panels = [figure.add_subplot(grid[:3, 0])]
-    panels += [figure.add_subplot(grid[number // 2, 1 + number % 2]) for number in range(layers - 1)]
-    for layer, panel in enumerate(panels, 1):
-        panel.set_title(f"layer {layer}")
+    panels += [figure.add_subplot(grid[number // 2, 1 + number % 2]) for number in range(len(layers) - 1)]
+    for name, panel in zip(layers, panels, strict=True):
+        panel.set_title(name)
     panels[0].set_xlabel("stride over time")
     panels[0].set_ylabel("stride over frequency")
     return figure, panels
@@ -241,5 +403,5 @@ def _text_right_of(panel: Axes, y: float, text: str) -> None:
     panel.text(1.02, y, text, transform=panel.get_yaxis_transform(), va="center", fontsize="small")
 
 
-def _pair(strides: Sequence[float]) -> str:
-    return " × ".join(f"{stride:.3g}" for stride in strides)
+def _pair(strides: Sequence[float | None]) -> str:
+    return " × ".join("–" if stride is None else f"{stride:.3g}" for stride in strides)

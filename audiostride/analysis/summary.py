@@ -1,40 +1,92 @@
-"""A network layer by layer: sizes, parameters, multiply-accumulates and receptive fields."""
+"""A model layer by layer: sizes, parameters, multiply-accumulates and receptive fields."""
 
 from typing import Any
 
+from audiostride.analysis.resolution import resolution, windows_ms
 from audiostride.analysis.trained import open_run
 from audiostride.config.settings import Recipe
 from audiostride.frontends.build import build_frontend
+from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.leaf import Leaf
 from audiostride.layers import ConvDownsample
 from audiostride.layers.kernels.costs import resampling_macs
-from audiostride.models.classifier import build_trunk
+from audiostride.models.classifier import Classifier, build_trunk
 from audiostride.models.separable_cnn import SeparableCNN
 
-# Of the frontend: distance between frames, and length of the window of a frame.
-HOP_MS, WINDOW_MS = 10.0, 25.0
 # The columns that a narrow terminal leaves out first, see `audiostride.tables.render`.
 LEAST_COLUMNS = ("field_mels", "field_ms", "effective_stride", "input")
 
 
 def summarise_recipe(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the rows of `summary` for a recipe's untrained network and the length of its windows."""
+    """Return the rows of `summarise` for a recipe's untrained model and the length of its windows."""
     frontend = build_frontend(recipe.frontend)
-    size = frontend.size(round(recipe.data.window_s * frontend.sample_rate))
-    return summary(build_trunk(recipe.model, frontend.images), *size)
+    return summarise(frontend, build_trunk(recipe.model, frontend.images), recipe.data.window_s)
 
 
 def summarise_run(name: str) -> list[dict[str, Any]]:
-    """Return the rows of `summary` for the network of a run folder, a checkpoint file or a model folder.
+    """Return the rows of `summarise` for the model of a run folder, a checkpoint file or a model folder.
 
     Raises:
         UserError: there is no model, or it cannot be read.
     """
-    run = open_run(name)
-    return summary(run.classifier.trunk, *run.classifier.input_size())
+    return summarise_classifier(open_run(name).classifier)
 
 
-def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> list[dict[str, Any]]:
-    """Return a row per convolution with its downsampling, and a last row for the whole trunk.
+def summarise_classifier(classifier: Classifier) -> list[dict[str, Any]]:
+    """Return the rows of `summarise` for a classifier and its windows."""
+    return summarise(classifier.frontend, classifier.trunk, classifier.window_s)
+
+
+def summarise(frontend: Frontend, trunk: SeparableCNN, window_s: float) -> list[dict[str, Any]]:
+    """Return the rows of `summary`, a row for the frontend, and a last row for both together.
+
+    The row "all" has the cost of the network alone, which can be compared between networks with the same
+    frontend; "frontend and all" has the cost of the whole model without its heads, which hardly count.
+
+    Args:
+        frontend: the frontend, at its present strides.
+        trunk: the network.
+        window_s: length of a window in seconds.
+
+    Returns:
+        Rows as those of `summary`. The channels of the frontend are the spectrograms of the same sound, its
+        input is in samples, and a Fourier transform of n samples counts n · log2(n) multiply-accumulates.
+    """
+    samples = round(window_s * frontend.sample_rate)
+    (frames, mel_channels), hop_ms = frontend.size(samples), resolution(frontend, window_s)["hop_ms"]
+    # The filters of LEAF and its low-pass follow each other, and have the same length.
+    frame_ms = max(windows_ms(frontend)) * (2 if isinstance(frontend, Leaf) else 1)
+    rows = summary(trunk, frames, mel_channels, hop_ms, frame_ms)
+    whole = rows[-1]
+    first = {
+        "layer": "frontend",
+        "channels": frontend.images,
+        "input": f"{samples}",
+        "output": whole["input"],
+        "stride": None,
+        "effective_stride": None,
+        "parameters": _parameters(frontend),
+        "mega_macs": frontend.macs(samples) / 1e6,
+        "field_ms": frame_ms,
+        "field_mels": 1.0,
+    }
+    both = whole | {
+        "layer": "frontend and all",
+        "input": first["input"],
+        "parameters": first["parameters"] + whole["parameters"],
+        "mega_macs": first["mega_macs"] + whole["mega_macs"],
+    }
+    return [*rows, first, both]
+
+
+def summary(
+    trunk: SeparableCNN,
+    frames: int = 100,
+    mel_channels: int = 64,
+    hop_ms: float = 10.0,
+    frame_ms: float = 25.0,
+) -> list[dict[str, Any]]:
+    """Return a row per convolution with its downsampling, and a last row, "all", for the whole trunk.
 
     Multiply-accumulates count the convolutions and the resampling in a forward pass of one window at the
     present strides. Receptive fields are those of the convolutions, with the effective strides between them.
@@ -42,8 +94,10 @@ def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> l
 
     Args:
         trunk: the network.
-        frames: length of the spectrogram, 100 frames per second.
+        frames: number of frames of the spectrogram.
         mel_channels: number of mel channels of the spectrogram.
+        hop_ms: distance between frames in milliseconds.
+        frame_ms: length of the sound that a frame depends on, in milliseconds.
 
     Returns:
         Rows with layer, channels, input and output (size of the feature map, time × frequency), stride,
@@ -71,7 +125,7 @@ def summary(trunk: SeparableCNN, frames: int = 100, mel_channels: int = 64) -> l
                     "effective_stride": effective,
                     "parameters": _parameters(layer) + _parameters(norm),
                     "mega_macs": _macs(layer, before[axis], before[1 - axis]) / 1e6,
-                    "field_ms": (field[0] - 1) * HOP_MS + WINDOW_MS,
+                    "field_ms": (field[0] - 1) * hop_ms + frame_ms,
                     "field_mels": field[1],
                 }
             )

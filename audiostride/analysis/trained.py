@@ -20,10 +20,11 @@ class TrainedRun:
     Attributes:
         name: path of the run folder, checkpoint file or model folder, as given.
         classifier: the classifier in evaluation mode, on the CPU.
-        recipe: the recipe of the run. If it is not known, only the settings of the network and the length of
-            its windows are right.
+        recipe: the recipe of the run. If it is not known, only the settings of the frontend and the network
+            and the length of the windows are right.
         recipe_known: whether the whole recipe is known.
-        log: the lines of metrics.jsonl, with step, seconds, metrics and strides of each validation.
+        log: the lines of metrics.jsonl, with step, seconds, metrics and strides of each validation; and with
+            frontend_strides, if the frontend learns its resolution.
         notes: sentences that readers of the results should know.
     """
 
@@ -52,7 +53,8 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
     recipe = recipe_of(Path(name), saved)
     if recipe is None:
         data = DataSettings(window_s=classifier.window_s)
-        return TrainedRun(name, classifier, Recipe(model=classifier.settings, data=data), [], [], False)
+        known = Recipe(model=classifier.settings, data=data, frontend=classifier.frontend_settings)
+        return TrainedRun(name, classifier, known, [], [], False)
     if is_model_folder(path):
         return TrainedRun(name, classifier, recipe, [], [])
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
@@ -68,7 +70,7 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
             f"{name} is at step {log[-1]['step']} of {recipe.training.steps}: "
             f"its present {checkpoint} checkpoint is shown"
         )
-    if classifier.trunk.downsampling != "diffstride":
+    if classifier.trunk.downsampling != "diffstride" and classifier.frontend.strides is None:
         notes.append(f"{name} learns no strides, its downsampling is {classifier.trunk.downsampling}")
     return TrainedRun(name, classifier, recipe, log, notes)
 
@@ -102,15 +104,24 @@ def open_runs(names: Sequence[str], checkpoint: str = "best") -> tuple[list[Trai
 def titles(runs: Sequence[TrainedRun]) -> list[str]:
     """Return the settings that distinguish each run's recipe from the others, apart from seeds.
 
-    A title is for example "smoothness 4, downsampling diffstride". If nothing differs, it is the tasks.
+    A title is for example "smoothness 4, downsampling diffstride" or "frontend leaf, frontend hop_ms 5". If
+    nothing differs, it is the tasks.
     """
     several_tasks = len({run.tasks for run in runs}) > 1
     result = []
     for run, different in zip(runs, differences([run.recipe for run in runs]), strict=True):
         words = [run.tasks] if several_tasks else []
-        words += [f"{name.rpartition('.')[2]} {_short(value)}" for name, value in different.items()]
+        words += [f"{_short_name(name)} {_short(value)}" for name, value in different.items()]
         result.append(", ".join(words) or run.tasks)
     return result
+
+
+def _short_name(name: str) -> str:
+    """Return the name of a setting without its group, unless that is the frontend's."""
+    group, _, last = name.rpartition(".")
+    if group != "frontend":
+        return last
+    return group if last == "kind" else f"{group} {last}"
 
 
 def _short(value: Any) -> str:

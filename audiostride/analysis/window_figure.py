@@ -4,79 +4,111 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from audiostride.analysis.cutoffs import AXES, LONG_UNITS, cutoffs, gains, has_low_pass, stride_table
-from audiostride.analysis.figures import NamedFigure, add_legend, group_styles, ink, panels_per_layer
-from audiostride.layers import Window
+from audiostride.analysis.cutoffs import AXES, cutoffs, gains, stride_table, units
+from audiostride.analysis.figures import (
+    NamedFigure,
+    add_legend,
+    group_styles,
+    ink,
+    mark_as_fixed,
+    panels_per_layer,
+)
+from audiostride.analysis.strided_layers import (
+    FRONTEND,
+    StridedLayer,
+    Strides,
+    initial_frontend_strides,
+    layer_name,
+    low_pass_layers,
+)
 from audiostride.models.classifier import Classifier
 from audiostride.tables import cell
 
 
 def draw_windows(
-    classifier: Classifier, initial_strides: Sequence[Sequence[float]], frames: int = 100, title: str = ""
+    classifier: Classifier, initial_strides: Sequence[Strides], frames: int | None = None, title: str = ""
 ) -> NamedFigure:
     """Draw the low-pass windows of every layer over time and frequency, at the start and now.
 
     A curve shows the gain at the DFT bins of the layer's input, up to its Nyquist frequency. Frequencies
     above that, which previous layers have removed, are shaded. The number is the present edge of the pass
-    band.
+    band. A frontend that learns its resolution comes first, with a longer x axis than the blocks.
 
     Args:
-        classifier: a classifier with spectral pooling or DiffStride, on any device.
-        initial_strides: (time, frequency) stride of each layer at the start.
-        frames: length of the input spectrogram, 100 frames per second.
+        classifier: a classifier with a low-pass window, on any device.
+        initial_strides: (time, frequency) stride of each block at the start.
+        frames: number of frames of the frontend's features; by default those of the classifier's windows.
         title: name of the run.
 
     Raises:
-        ValueError: if the classifier has another kind of downsampling.
+        ValueError: if no layer of the classifier has a low-pass window.
     """
-    trunk, frontend = classifier.trunk, classifier.frontend
-    if not has_low_pass(classifier):
-        raise ValueError(f"{trunk.downsampling} downsampling has no low-pass window")
-    trained_strides = trunk.strides.tolist()
+    layers, frontend = low_pass_layers(classifier, frames), classifier.frontend
+    if not layers:
+        raise ValueError(f"{classifier.trunk.downsampling} downsampling has no low-pass window")
+    of_frontend = {FRONTEND: initial_frontend_strides(classifier)}
+    initial = of_frontend | dict(enumerate(initial_strides, 1))
     colour = group_styles(["trained"])["trained"]["color"]
     styles = {
         "at the start": {"color": ink(), "linestyle": "--", "linewidth": 0.9, "marker": ""},
         "trained, with its pass-band edge": {"color": colour, "linestyle": "-", "marker": ""},
     }
     ylabels = [f"gain over {axis}" for axis in AXES]
-    figure, panels = panels_per_layer(len(trained_strides), ylabels, ("Hz", "cycles/mel"))
-    sizes = (frames, frontend.mel_channels)
-    extents = (frames * frontend.hop / frontend.sample_rate, frontend.mel_channels)  # seconds, mel channels
-    for axis, (size, extent) in enumerate(zip(sizes, extents, strict=True)):
-        for pairs, style in zip((initial_strides, trained_strides), styles.values(), strict=True):
-            lengths = _input_lengths([pair[axis] for pair in pairs], size, trunk.window)
-            for panel, n, pair in zip(panels[axis], lengths, pairs, strict=True):
-                gain = gains(n, pair[axis], trunk.window)
+    names = [layer_name(layer.number) for layer in layers]
+    figure, panels = panels_per_layer(names, ylabels, units(frontend))
+    seconds = layers[0].input_size[0] * frontend.hop / frontend.sample_rate
+    for axis, extent in enumerate((seconds, frontend.channels)):
+        lengths_at_start = _input_lengths([initial[layer.number][axis] for layer in layers], layers, axis)
+        longest: dict[bool, int] = {}  # of the frontend, and of the blocks
+        for panel, layer, length in zip(panels[axis], layers, lengths_at_start, strict=True):
+            n, stride, begin = layer.input_size[axis], layer.strides[axis], initial[layer.number][axis]
+            if stride is None or begin is None:
+                mark_as_fixed(panel)
+                continue
+            assert layer.window is not None
+            for (size, value), style in zip(((length, begin), (n, stride)), styles.values(), strict=True):
+                gain = gains(size, value, layer.window)
                 # Every feature map spans the whole spectrogram, so the bins of all layers are equally spaced.
                 panel.plot(np.arange(len(gain)) / extent, gain, **style)
-        for panel, n, pair in zip(panels[axis], lengths, trained_strides, strict=True):
-            panel.axvspan(n / 2 / extent, size / 2 / extent, color=ink(), alpha=0.09, linewidth=0)
-            edge = cutoffs(n, pair[axis], trunk.window, n / extent).pass_band
-            side = "left" if edge < size / 3 / extent else "right"
-            label = panel.text(edge, 0.7, f"  {edge:.3g} ", color=colour, fontsize="small", ha=side)
-            # A halo keeps the number readable where the dashed curve crosses it.
-            label.set_path_effects([withStroke(linewidth=3, foreground=panel.get_facecolor())])
-        panels[axis, 0].set_xlim(0, size / 2 / extent)
+            whole = longest.setdefault(layer.number == FRONTEND, max(n, length))
+            edge = cutoffs(n, stride, layer.window, n / extent).pass_band
+            _label(panel, edge, n / 2 / extent, whole / 2 / extent, colour)
     add_legend(figure, styles)
     if title:
         figure.suptitle(textwrap.fill(f"Low-pass windows of {title}", 90))
     return NamedFigure("windows", figure, _alt(classifier, frames, title))
 
 
-def _input_lengths(strides: Sequence[float], size: int, window: Window) -> list[int]:
-    """Return the length of an axis at the input of each layer."""
-    lengths = [size]
-    for stride in strides[:-1]:
-        lengths.append(window.output_length(lengths[-1], stride))
+def _label(panel: Axes, edge: float, nyquist: float, highest: float, colour: str) -> None:
+    """Write the edge of the pass band, and shade what previous layers have removed."""
+    panel.axvspan(nyquist, highest, color=ink(), alpha=0.09, linewidth=0)
+    side = "left" if edge < 2 / 3 * highest else "right"
+    label = panel.text(edge, 0.7, f"  {edge:.3g} ", color=colour, fontsize="small", ha=side)
+    # A halo keeps the number readable where the dashed curve crosses it.
+    label.set_path_effects([withStroke(linewidth=3, foreground=panel.get_facecolor())])
+    panel.set_xlim(0, highest)
+
+
+def _input_lengths(strides: Sequence[float | None], layers: Sequence[StridedLayer], axis: int) -> list[int]:
+    """Return the length of an axis at the input of each layer, if these were its strides."""
+    lengths = [layers[0].input_size[axis]]
+    for stride, layer in zip(strides[:-1], layers[:-1], strict=True):
+        assert layer.window is not None
+        n = lengths[-1]
+        lengths.append(n if stride is None else layer.window.output_length(n, stride))
     return lengths
 
 
-def _alt(classifier: Classifier, frames: int, title: str) -> str:
-    first = stride_table(classifier, frames)[:2]
-    edges = (f"{cell(row['pass_band'])} {unit}" for row, unit in zip(first, LONG_UNITS, strict=True))
+def _alt(classifier: Classifier, frames: int | None, title: str) -> str:
+    rows = stride_table(classifier, frames)
+    first = [row for row in rows if row["layer"] == rows[0]["layer"]]
+    long = dict(zip(AXES, units(classifier.frontend, long=True), strict=True))
+    edges = (f"{cell(row['pass_band'])} {long[row['axis']]}" for row in first)
+    name = "the frontend" if rows[0]["layer"] == FRONTEND else "the first layer"
     return (
         f"Gain of every layer's low-pass windows{title and f' in {title}'}, at the start and trained; "
-        f"the first layer's trained ones are 1 up to {' and '.join(edges)}."
+        f"{name}'s trained ones are 1 up to {' and '.join(edges)}."
     )

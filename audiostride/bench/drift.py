@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from audiostride.bench.settings import DriftBench
+from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import Window, freeze_, project_
 from audiostride.layers.learned_strides import diffstride_layers
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.timing import now, training_step
+
+_SAMPLES = 16_000  # of a window of one second
 
 
 def bench_drift(settings: DriftBench) -> list[dict[str, Any]]:
@@ -39,14 +42,15 @@ def _measure(settings: DriftBench, frozen: bool, multiple: int, compiled: bool) 
     network = SeparableCNN(settings.channels, window=window).to(device)
     if frozen:
         freeze_(network)
-    x = torch.randn(settings.batch_size, 1, 100, 64, device=device)
+    size = LogMel().size(_SAMPLES)
+    x = torch.randn(settings.batch_size, 1, *size, device=device)
     step = training_step(torch.compile(network, dynamic=False) if compiled else network, x)
     times, sizes = [], set()
     for _ in range(settings.steps):
         begin = now()
         step()
         times.append(1000 * (now() - begin))
-        sizes.add(tuple(network.sizes(100, 64)))
+        sizes.add(tuple(network.sizes(*size)))
         if not frozen:
             _grow_strides_(network, settings.drift)
     return {

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from audiostride.analysis.figures import save_figures
 from audiostride.bench.figure import cost_figure
 from audiostride.bench.settings import LayerBench, LayersBench
+from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import ConvDownsample, Window, freeze_
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
 from audiostride.layers.functional import cutoff_mask
@@ -110,7 +111,7 @@ def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
 
 def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[dict[str, Any]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    x = torch.randn(settings.batch_size, 1, settings.frames, 64, device=device)
+    x = torch.randn(settings.batch_size, 1, settings.frames, LogMel().mel_channels, device=device)
     networks = {
         (name, False, kind): _in_format(build(smoothness).to(device), kind)
         for name, build in _METHODS.items()

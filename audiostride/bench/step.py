@@ -25,7 +25,7 @@ from audiostride.bench.prepare import peak_mb
 from audiostride.bench.settings import StepBench
 from audiostride.config import recipe as recipes
 from audiostride.config.run_folder import CHECKPOINTS
-from audiostride.config.settings import Recipe
+from audiostride.config.settings import PrepareSettings, Recipe
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.windows import TrainingWindows
 from audiostride.models.classifier import Classifier
@@ -47,10 +47,11 @@ _GIVEN_BACK = "whole step, freed memory given back"
 def bench_step(settings: StepBench) -> list[dict[str, Any]]:
     """Measure the parts of a training step, and the whole step in Lightning's trainer.
 
-    Windows, frontend, network and optimiser are measured outside the trainer, in turns. Logging is measured
-    inside it: all that callbacks and TensorBoard do in a step, without figures. It is logged every 10 steps,
-    where training logs every 50. Two rows are for comparison: Adam that is not fused, and the step of a
-    process whose allocator gives freed memory back to the system (see `audiostride.allocator`).
+    Windows, frontend, network and optimiser are measured outside the trainer, in turns; a frontend that
+    learns with its backward pass. Logging is measured inside it: all that callbacks and TensorBoard do in a
+    step, without figures. It is logged every 10 steps, where training logs every 50. Two rows are for
+    comparison: Adam that is not fused, and the step of a process whose allocator gives freed memory back to
+    the system (see `audiostride.allocator`).
 
     Returns:
         One row per part: "part", "ms", and "percent" of the whole step. Whole steps, each measured in a fresh
@@ -84,7 +85,9 @@ def _in_fresh_process(recipe: Recipe, run: Path, keep_freed_memory: bool) -> dic
 def _recipe(settings: StepBench, folder: Path) -> Recipe:
     """Return the recipe to measure, over a corpus of noise in `folder`."""
     recipe = recipes.load(settings.recipe)
-    prepare(noise_corpus(folder / "noise", 500, 1.0), folder / "prepared")
+    rate = recipe.frontend.sample_rate
+    noise = noise_corpus(folder / "noise", 500, 1.0, sample_rate=rate)
+    prepare(noise, folder / "prepared", PrepareSettings(sample_rate=rate))
     recipe.data.corpus, recipe.data.tasks = str(folder / "prepared"), None
     recipe.training.batch_size = settings.batch_size
     recipe.training.steps = recipe.training.validate_every = settings.steps
@@ -109,7 +112,11 @@ def _time_parts(recipe: Recipe, settings: StepBench) -> dict[str, float]:
     labels = batch["labels"]["noise"].to(device)
 
     def frontend() -> torch.Tensor:
-        return classifier.spectrogram(batch["waveform"].to(device))
+        spectrogram = classifier.spectrogram(batch["waveform"].to(device))
+        if spectrogram.requires_grad:  # the frontend learns: its backward pass counts
+            classifier.zero_grad()
+            spectrogram.sum().backward()
+        return spectrogram.detach()
 
     spectrogram = frontend()
 

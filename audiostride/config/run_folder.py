@@ -5,7 +5,7 @@ A run folder:
 config.yaml                  all settings of the recipe
 checkpoints/best.ckpt        checkpoint with the best mean accuracy in validation
 checkpoints/last.ckpt        checkpoint after the last validation, from which --resume continues
-metrics.jsonl                metrics, one line per validation
+metrics.jsonl                metrics and strides, one line per validation
 events.out.tfevents.*        metrics and figures for TensorBoard
 test.json                    results on the test split, kept by audiostride study --summary
 .lock                        locked while a process trains the run
@@ -129,10 +129,12 @@ def _read_entry(line: bytes) -> dict[str, Any] | None:
 
 
 def _is_entry(entry: dict[str, Any]) -> bool:
-    if entry.keys() != {"step", "seconds", "metrics", "strides"}:
+    if entry.keys() - {"frontend_strides"} != {"step", "seconds", "metrics", "strides"}:
         return False
     match entry:
         case {"step": int(), "seconds": int() | float(), "metrics": dict(metrics), "strides": list(pairs)}:
+            # Only a frontend that learns its resolution has strides.
+            pairs = [*pairs, *([entry["frontend_strides"]] if "frontend_strides" in entry else [])]
             in_pairs = all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
             numbers = [entry["seconds"], *metrics.values(), *(chain(*pairs) if in_pairs else ())]
             return in_pairs and entry["step"] >= 0 and all(map(_is_number, numbers))

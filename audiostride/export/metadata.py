@@ -16,13 +16,12 @@ def metadata(classifier: Classifier) -> dict[str, str]:
         name of its output), "sample_rate" in Hz, "window_s" (length in seconds of the windows that it was
         trained on), "cutoffs" (JSON, rows of `stride_table` for such a window) and "audiostride" (version).
     """
-    frames = classifier.input_size()[0]
     outputs = dict(zip(classifier.labels, output_names(list(classifier.labels)), strict=True))
     return {
         "labels": json.dumps(classifier.labels),
         "outputs": json.dumps(outputs),
         "sample_rate": str(classifier.sample_rate),
         "window_s": f"{classifier.window_s:g}",
-        "cutoffs": json.dumps(stride_table(classifier, frames)),
+        "cutoffs": json.dumps(stride_table(classifier)),
         "audiostride": __version__,
     }

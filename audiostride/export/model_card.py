@@ -142,7 +142,7 @@ def _data_section(data: WindowsModule) -> str:
 
 
 def _strides(run: TrainedRun) -> str:
-    rows = stride_table(run.classifier, run.classifier.input_size()[0])
+    rows = stride_table(run.classifier)
     shown = [{name: row[name] for name in _CUTOFFS} for row in rows]
     return (
         f"For windows of {run.recipe.data.window_s:g} s. Each layer passes what is below its pass band, and "

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from audiostride.analysis.cutoffs import has_low_pass
+from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.errors import UserError
 from audiostride.export.check import Difference, as_int16, check, check_sounds, compare, onnx_runner
 from audiostride.export.metadata import metadata

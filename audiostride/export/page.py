@@ -22,7 +22,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 import audiostride
-from audiostride.analysis.cutoffs import has_low_pass, stride_table
+from audiostride.analysis.cutoffs import stride_table
+from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.errors import UserError
 from audiostride.export.check import Difference
 from audiostride.export.onnx import Also, export_onnx
@@ -167,9 +168,9 @@ def _cutoffs(classifier: Classifier) -> dict[str, float] | None:
     """Return the pass bands of the first layer, if it has low-pass windows."""
     if not has_low_pass(classifier):
         return None
-    frames = classifier.input_size()[0]
-    time, frequency = (row["pass_band"] for row in stride_table(classifier, frames)[:2])
-    return {"time_hz": time, "cycles_per_mel": frequency}
+    rows = [row for row in stride_table(classifier) if row["layer"] == 1]
+    edges = {row["axis"]: row["pass_band"] for row in rows}
+    return {"time_hz": edges["time"], "cycles_per_mel": edges["frequency"]}
 
 
 def _integrity(content: bytes) -> str:

@@ -111,6 +111,14 @@ class Leaf(Frontend):
         """Standard deviations σ of the filters' envelopes in samples, (filters,)."""
         return limited(self.log_widths, math.log(self.shortest), math.log(self.longest)).exp()
 
+    def bands(self) -> tuple[Tensor, Tensor]:
+        """Return centre frequency and bandwidth of each filter in Hz, each (filters,).
+
+        The bandwidth is the full width of the magnitude response at half of its maximum.
+        """
+        hertz = self.sample_rate / (2 * math.pi)
+        return self.centres * hertz, _FWHM * hertz / self.widths
+
     def filters(self) -> Tensor:
         """Return the Gabor filters: (2 · filters, taps), all real parts, then all imaginary parts."""
         centres, widths = self.centres[:, None], self.widths[:, None]

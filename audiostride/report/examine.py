@@ -11,7 +11,8 @@ import torch
 
 from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.summary import summary
+from audiostride.analysis.resolution import as_text, learns_resolution, resolution_table
+from audiostride.analysis.summary import summarise_classifier
 from audiostride.analysis.trained import TrainedRun
 from audiostride.config.recipe import changed, flat
 from audiostride.config.run_folder import checkpoint_path, last_checkpoint
@@ -67,7 +68,22 @@ class Examination:
     @property
     def strides(self) -> Rows:
         """A row per layer and axis, see `stride_table`."""
-        return stride_table(self.run.classifier, self.run.classifier.input_size()[0])
+        return stride_table(self.run.classifier)
+
+    @property
+    def resolution(self) -> Rows:
+        """A row per quantity that the frontend resolves, see `resolution_table`."""
+        return resolution_table(self.run.classifier)
+
+    @property
+    def learns_resolution(self) -> bool:
+        """Whether the frontend learns its resolution."""
+        return learns_resolution(self.run.classifier.frontend)
+
+    @property
+    def resolution_text(self) -> Rows:
+        """`resolution` for people to read."""
+        return as_text(self.resolution)
 
     @property
     def parameters(self) -> int:
@@ -76,8 +92,17 @@ class Examination:
 
     @property
     def mega_macs(self) -> float:
-        """Multiply-accumulates of the trunk for one window, in millions."""
-        return summary(self.run.classifier.trunk, *self.run.classifier.input_size())[-1]["mega_macs"]
+        """Multiply-accumulates of the network for one window, in millions, without those of the frontend."""
+        return self._mega_macs("all")
+
+    @property
+    def frontend_mega_macs(self) -> float:
+        """Multiply-accumulates of the frontend for one window, in millions."""
+        return self._mega_macs("frontend")
+
+    def _mega_macs(self, layer: str) -> float:
+        (row,) = (row for row in summarise_classifier(self.run.classifier) if row["layer"] == layer)
+        return row["mega_macs"]
 
 
 def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examination:

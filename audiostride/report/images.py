@@ -8,14 +8,16 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from audiostride.analysis.confusion import draw_confusion
-from audiostride.analysis.cutoffs import has_low_pass
 from audiostride.analysis.figures import NamedFigure, figure_style, svg
+from audiostride.analysis.filter_figure import draw_filters
 from audiostride.analysis.stride_figures import (
     draw_cutoffs,
     draw_downsampling,
+    draw_resolution,
     draw_stride_plane,
     draw_trajectories,
 )
+from audiostride.analysis.strided_layers import low_pass_layers
 from audiostride.analysis.trained import TrainedRun
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.report.examine import Examination
@@ -49,15 +51,10 @@ class Image(NamedTuple):
     height: int
 
 
-def comparison_images(examined: Sequence[Examination], frames: int) -> list[Image]:
-    """Draw the figures that compare several runs.
-
-    Args:
-        examined: the runs.
-        frames: length of the windows that cut-offs are computed for, 100 frames per second.
-    """
+def comparison_images(examined: Sequence[Examination]) -> list[Image]:
+    """Draw the figures that compare several runs."""
     runs, names = [one.run for one in examined], group_names(examined)
-    return _light_and_dark(lambda: [draw_learning_curves(runs, names), *_draw_strides(runs, names, frames)])
+    return _light_and_dark(lambda: [draw_learning_curves(runs, names), *_draw_strides(runs, names)])
 
 
 def run_images(one: Examination, alone: bool) -> list[Image]:
@@ -67,14 +64,14 @@ def run_images(one: Examination, alone: bool) -> list[Image]:
         one: the run.
         alone: whether the report has no other run. Otherwise the comparison shows the strides.
     """
-    runs, names, frames = [one.run], [Path(one.run.name).name], one.run.classifier.input_size()[0]
+    runs, names, classifier = [one.run], [Path(one.run.name).name], one.run.classifier
 
     def draw() -> list[NamedFigure | None]:
         figures = [draw_learning_curves(runs, names, one.step)]
-        if has_low_pass(one.run.classifier):
-            strides = one.run.recipe.model.strides
-            figures.append(draw_windows(one.run.classifier, strides, frames, one.run.name))
-        return figures + (_draw_strides(runs, names, frames) if alone else [])
+        if low_pass_layers(classifier):
+            figures.append(draw_windows(classifier, one.run.recipe.model.strides, title=one.run.name))
+        figures.append(draw_filters(classifier, one.run.name))
+        return figures + (_draw_strides(runs, names) if alone else [])
 
     return _light_and_dark(draw)
 
@@ -105,12 +102,13 @@ def group_names(examined: Sequence[Examination]) -> list[str]:
     return [short[title] + (f" and {others[title]} more" if others[title] else "") for title in titles]
 
 
-def _draw_strides(runs: Sequence[TrainedRun], names: Sequence[str], frames: int) -> list[NamedFigure | None]:
+def _draw_strides(runs: Sequence[TrainedRun], names: Sequence[str]) -> list[NamedFigure | None]:
     return [
         draw_trajectories(runs, names),
-        draw_cutoffs(runs, names, frames),
+        draw_resolution(runs, names),
+        draw_cutoffs(runs, names),
         draw_stride_plane(runs, names),
-        draw_downsampling(runs, names, frames),
+        draw_downsampling(runs, names),
     ]
 
 

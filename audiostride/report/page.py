@@ -10,10 +10,11 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import audiostride
-from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.figures import BACKGROUND, INK
 from audiostride.analysis.groups import group_means
 from audiostride.analysis.intervals import compare
+from audiostride.analysis.resolution import column_per_group, resolution_means
+from audiostride.analysis.strided_layers import FRONTEND
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.config.arguments import command_line
 from audiostride.config.recipe import check_trained, differences
@@ -27,7 +28,7 @@ from audiostride.report.examine import (
     setting_text,
     settings_tables,
 )
-from audiostride.report.images import comparison_images, confusion_images, run_images
+from audiostride.report.images import comparison_images, confusion_images, group_names, run_images
 from audiostride.report.mistakes import SECONDS, details
 from audiostride.tables import Interval, Spread, cell
 from audiostride.training.provenance import Rows, non_default_options
@@ -108,9 +109,8 @@ def _open(names: Sequence[str], checkpoint: str) -> tuple[list[TrainedRun], list
         raise failures[0]
     runs, notes = open_runs(readable, checkpoint)
     notes = [f"{error}; left out" for error in failures] + notes
-    lengths = [run.recipe.data.window_s for run in runs]
-    if len(set(lengths)) > 1:
-        notes.append(f"the runs have windows of several lengths: they are compared at {lengths[0]:g} s")
+    if len({run.recipe.data.window_s for run in runs}) > 1:
+        notes.append("the runs have windows of several lengths: each is shown for windows of its own length")
     return runs, notes
 
 
@@ -156,8 +156,9 @@ def page(
 
 def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
     """Return the content of the section that compares all runs."""
-    frames = examined[0].run.classifier.input_size()[0]
-    tables = [(one.title, stride_table(one.run.classifier, frames)) for one in examined]
+    strides = group_means([(one.title, one.strides) for one in examined])
+    names = group_names(examined)
+    resolutions = [(name, one.resolution) for name, one in zip(names, examined, strict=True)]
     rows = [row for one in examined for row in one.accuracies]
     return {
         "groups": group_by_recipe(examined),
@@ -167,11 +168,9 @@ def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
             for task in one.run.classifier.labels
         },
         "differing": _different_settings(examined),
-        "images": comparison_images(examined, frames),
-        "window_s": examined[0].run.recipe.data.window_s,
-        "strides": [
-            {name: row[name] for name in row if name in _COMPARED} for row in _by_layer(group_means(tables))
-        ],
+        "images": comparison_images(examined),
+        "strides": [{name: row[name] for name in row if name in _COMPARED} for row in _by_layer(strides)],
+        "resolution": column_per_group(resolution_means(resolutions)),
     }
 
 
@@ -233,7 +232,7 @@ def _by_layer(rows: Rows) -> Rows:
     """Join layer and axis into one column, the head of each row."""
     return [
         {
-            name: f"{value} {row['axis']}" if name == "layer" else value
+            name: f"{'frontend' if value == FRONTEND else value} {row['axis']}" if name == "layer" else value
             for name, value in row.items()
             if name != "axis"
         }

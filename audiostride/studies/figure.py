@@ -1,4 +1,4 @@
-"""A figure of a study's accuracies against the cost of its networks."""
+"""A figure of a study's accuracies against the cost of its models."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from audiostride.studies.results import Rows
 from audiostride.tables import cell
 
 _COSTS = {
-    "mega_macs": "million multiply-accumulates for one window",
+    "mega_macs_with_frontend": "million multiply-accumulates for one window, with the frontend",
     "training_ms": "milliseconds of a training step, 32 windows",
 }
 
@@ -40,8 +40,8 @@ def accuracy_against_cost(rows: Rows, dark: bool = False) -> NamedFigure:
     """Draw a point per row of a table of accuracies, with bars of one standard deviation; a panel per cost.
 
     Args:
-        rows: the columns that identify a row, task, accuracy_percent, mega_macs and perhaps training_ms, see
-            `results.tables`.
+        rows: the columns that identify a row, task, accuracy_percent, mega_macs_with_frontend and perhaps
+            training_ms, see `results.tables`.
         dark: see `figure_style`.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
@@ -55,7 +55,10 @@ def accuracy_against_cost(rows: Rows, dark: bool = False) -> NamedFigure:
             _label_axes(panel, cost)
         if len(tasks) > 1:
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    points = (f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs'])}" for row in rows)
+    points = (
+        f"{_name(row)} {cell(row['accuracy_percent'])} % at {cell(row['mega_macs_with_frontend'])}"
+        for row in rows
+    )
     alt = f"Test accuracy against million multiply-accumulates for one window: {'; '.join(points)}."
     return NamedFigure("accuracy_against_cost", figure, alt)
 

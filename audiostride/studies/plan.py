@@ -13,7 +13,7 @@ from typing import Any, Literal
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import flatten
 from audiostride.config.ranges import check_ranges
-from audiostride.config.settings import Frames, PositiveCount, Recipe
+from audiostride.config.settings import Count, Frames, Recipe
 from audiostride.errors import UserError
 
 SEED = "training.seed"
@@ -30,16 +30,17 @@ class Table:
     title: str = ""
     """Title above the table; by default Accuracy or Learned strides."""
     show: Literal["accuracy", "strides"] = "accuracy"
-    """Accuracy on the test split and multiplications, per task; or strides and their cut-offs, per layer."""
+    """Accuracy on the test split and multiplications, per task; or strides and their cut-offs, per layer.
+    Tables of accuracies have the hop and the mel channels if a frontend learns them."""
     over: list[str] | None = None
     """Axes of the grid to average over; by default training.seed."""
     where: dict[str, list[bool | int | float | str | None]] = field(default_factory=dict)
     """Only runs with these values of an axis."""
-    layers: list[PositiveCount] | None = None
-    """Only strides of these layers, counted from 1."""
+    layers: list[Count] | None = None
+    """Only strides of these layers, counted from 1. 0 is a frontend that learns its resolution."""
     frames: Frames | None = None
-    """Length of the spectrogram for which cut-offs are computed, 100 per second; by default that of the
-    runs' windows."""
+    """Number of frames for which cut-offs are computed; if the hop is learned, of the dense frames that it is
+    learned from. By default that of the runs' windows."""
 
     def __post_init__(self) -> None:
         self.title = self.title or {"accuracy": "Accuracy", "strides": "Learned strides"}[self.show]

@@ -11,13 +11,14 @@ from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import group_means
 from audiostride.analysis.intervals import compare
-from audiostride.analysis.summary import summary
+from audiostride.analysis.resolution import learns_resolution, resolution
+from audiostride.analysis.summary import summarise_classifier
 from audiostride.errors import UserError
 from audiostride.models.loading import load
 from audiostride.studies.kept_tests import Results, results_of
 from audiostride.studies.plan import Run, Study, Table
 from audiostride.studies.train_all import readable
-from audiostride.tables import Format, Interval, Spread, render
+from audiostride.tables import Format, Interval, Spread, render, titled
 from audiostride.timing import in_turns, inference, training_step
 
 logger = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ def show(made: dict[str, Rows], format: Format, wide: bool = False) -> str:
     if format == "json":
         parsed = {title: json.loads(render(rows, "json")) for title, rows in made.items()}
         return json.dumps(parsed, indent=2, ensure_ascii=False)
-    head = {"table": "{}\n\n", "markdown": "**{}**\n\n", "latex": "% {}\n", "csv": ""}[format]
-    return "\n\n".join(head.format(title) + render(rows, format, wide) for title, rows in made.items())
+    return "\n\n".join(titled(title, render(rows, format, wide), format) for title, rows in made.items())
 
 
 def _finished(runs: Sequence[Run]) -> list[Run]:
@@ -139,11 +139,15 @@ def _column_names(axes: Sequence[str]) -> list[str]:
 def _accuracy_rows(groups: Groups, tests: dict[str, Results], times: dict[str, dict[str, float]]) -> Rows:
     """Return one row per group and task: accuracy, million multiply-accumulates for one window, and times.
 
-    If there are several groups, each row also has its accuracy minus that of the first group.
+    If there are several groups, each row also has its accuracy minus that of the first group. If a frontend
+    learns its resolution, rows have the hop in milliseconds and the number of mel channels.
     """
+    models = {run.name: _describe(run) for _, runs in groups for run in runs}
+    columns_of_model = ["mega_macs", "mega_macs_with_frontend"]
+    if any(model["learned"] for model in models.values()):
+        columns_of_model += ["hop_ms", "mel_channels"]
     result = []
     for values, runs in groups:
-        macs = {run.name: _mega_macs(run) for run in runs}
         measured = [times[run.name] for run in runs if times]
         timing = {column: Spread.of(ms[column] for ms in measured) for column in (measured or [{}])[0]}
         for task, accuracies in _accuracies(runs, tests).items():
@@ -154,7 +158,8 @@ def _accuracy_rows(groups: Groups, tests: dict[str, Results], times: dict[str, d
             }
             if len(groups) > 1:
                 columns["difference_percent"] = _difference(task, runs, groups[0][1], tests)
-            columns["mega_macs"] = Spread.of(macs[name] for name in accuracies)
+            for column in columns_of_model:
+                columns[column] = Spread.of(models[name][column] for name in accuracies)
             result.append(_join(values, columns | timing))
     return result
 
@@ -180,9 +185,18 @@ def _difference(
     return difference and difference.percent()
 
 
-def _mega_macs(run: Run) -> float:
+def _describe(run: Run) -> dict[str, Any]:
+    """Return the cost of a run's model, the resolution of its frontend, and whether that is learned."""
     classifier = load(run.folder)
-    return summary(classifier.trunk, *classifier.input_size())[-1]["mega_macs"]
+    macs = {row["layer"]: row["mega_macs"] for row in summarise_classifier(classifier)}
+    resolved = resolution(classifier.frontend, classifier.window_s)
+    return {
+        "mega_macs": macs["all"],
+        "mega_macs_with_frontend": macs["frontend and all"],
+        "hop_ms": resolved["hop_ms"],
+        "mel_channels": resolved["mel_channels"],
+        "learned": learns_resolution(classifier.frontend),
+    }
 
 
 def _stride_rows(groups: Groups, table: Table) -> Rows:
@@ -190,7 +204,7 @@ def _stride_rows(groups: Groups, table: Table) -> Rows:
     result = []
     for values, runs in groups:
         classifiers = [load(run.folder) for run in runs]
-        strides = [("", stride_table(one, table.frames or one.input_size()[0])) for one in classifiers]
+        strides = [("", stride_table(one, table.frames)) for one in classifiers]
         rows = [row for row in group_means(strides) if table.layers is None or row["layer"] in table.layers]
         result += [_join(values, {name: row[name] for name in row if name != "group"}) for row in rows]
     return result

@@ -89,6 +89,9 @@ def _logged_metrics(trainer: Trainer) -> dict[str, float]:
 class MetricsLog(Callback):
     """Appends one JSON object per validation to metrics.jsonl: step, seconds of training, metrics, strides.
 
+    The strides are (time, frequency) of each block. If the frontend learns its resolution, its own pair is in
+    a field of its own, frontend_strides.
+
     Args:
         run: the run folder.
     """
@@ -122,15 +125,19 @@ class MetricsLog(Callback):
             "step": trainer.global_step,
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
             "metrics": _logged_metrics(trainer),
-            "strides": _strides(pl_module),
+            **_strides(pl_module),
         }
         with self.file.open("a") as file:
             file.write(metrics_line(line))
 
 
-def _strides(pl_module: LightningModule) -> list[list[float]]:
+def _strides(pl_module: LightningModule) -> dict[str, Any]:
+    """Return the strides of each block, and those of a frontend that learns its resolution."""
     assert isinstance(pl_module, ClassifierTraining)
-    return pl_module.classifier.trunk.strides.tolist()
+    classifier = pl_module.classifier
+    strides = {"strides": classifier.trunk.strides.tolist()}
+    resampling = classifier.frontend.strides
+    return strides if resampling is None else strides | {"frontend_strides": resampling.tolist()}
 
 
 class StopOnSigterm(Callback):

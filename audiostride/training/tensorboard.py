@@ -20,9 +20,12 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard.summary import hparams
 
 from audiostride.analysis.confusion import draw_confusion
-from audiostride.analysis.cutoffs import has_low_pass, stride_table
+from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.figures import figure_style
-from audiostride.analysis.listen import draw_low_pass, spectrograms
+from audiostride.analysis.filter_figure import draw_filters
+from audiostride.analysis.listen import draw_low_pass, invertible, spectrograms
+from audiostride.analysis.resolution import learns_resolution, resolution
+from audiostride.analysis.strided_layers import FRONTEND, low_pass_layers
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.config.recipe import flat
 from audiostride.config.settings import Recipe
@@ -113,6 +116,8 @@ def quiet_event_thread() -> Iterator[None]:
 class StrideLog(Callback):
     """Writes the strides of every layer and their cut-offs to TensorBoard.
 
+    If the frontend learns its resolution, its hop and its number of mel channels are written too.
+
     Args:
         every: steps from one log to the next.
     """
@@ -135,17 +140,25 @@ class StrideLog(Callback):
             return
         self.last_step = step
         assert isinstance(pl_module, ClassifierTraining)
-        scalars = {}
-        for row in stride_table(pl_module.classifier, pl_module.classifier.input_size()[0]):
-            axis = f"block{row['layer']}/{row['axis']}"
-            scalars[f"stride/{axis}"] = row["stride"]
-            if row["pass_band"] is not None:
-                scalars[f"cutoff/{axis}"] = row["pass_band"]
-        trainer.logger.log_metrics(scalars, step)
+        trainer.logger.log_metrics(_stride_scalars(pl_module.classifier), step)
+
+
+def _stride_scalars(classifier: Classifier) -> dict[str, float]:
+    """Return strides, cut-offs and what the frontend has learned, by their names in TensorBoard."""
+    scalars = {}
+    for row in stride_table(classifier):
+        layer = "frontend" if row["layer"] == FRONTEND else f"block{row['layer']}"
+        scalars[f"stride/{layer}/{row['axis']}"] = row["stride"]
+        if row["pass_band"] is not None:
+            scalars[f"cutoff/{layer}/{row['axis']}"] = row["pass_band"]
+    if learns_resolution(classifier.frontend):
+        learned = resolution(classifier.frontend, classifier.window_s)
+        scalars |= {f"frontend/{name}": learned[name] for name in ("hop_ms", "mel_channels")}
+    return scalars
 
 
 class FigureLog(Callback):
-    """Draws low-pass windows, a spectrogram before and after the first of them, and confusion matrices.
+    """Draws low-pass windows, a spectrogram before and after the first of them, filters, and confusions.
 
     It draws at the end, and before that at validations as long as drawing takes at most 1 % of the time.
     """
@@ -186,10 +199,12 @@ def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
     """Return the figures of a run by their names in TensorBoard."""
     figures = {}
     classifier = module.classifier
-    if has_low_pass(classifier):
-        frames = classifier.input_size()[0]
-        figures["windows"] = draw_windows(classifier, classifier.settings.strides, frames).figure
-        figures["low_pass"] = _low_pass_figure(classifier, trainer)
+    if low_pass_layers(classifier):
+        figures["windows"] = draw_windows(classifier, classifier.settings.strides).figure
+        if invertible(classifier.frontend):
+            figures["low_pass"] = _low_pass_figure(classifier, trainer)
+    if filters := draw_filters(classifier):
+        figures["filters"] = filters.figure
     for task, outcomes in module.outcomes.items():
         figures[f"confusion/{task}"] = draw_confusion(task, outcomes, classifier.labels[task]).figure
     return figures
@@ -199,12 +214,11 @@ def _low_pass_figure(classifier: Classifier, trainer: Trainer) -> Figure:
     """Draw a recording before and after the first low-pass, from validation if it has any, else training."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, WindowsModule)
-    frames = classifier.input_size()[0]
     split = "valid" if len(data.select("valid").recordings) else "train"
     waveform = EvaluationWindows(data.select(split), 1, data.window)[0]["waveform"][0]
     device = next(classifier.parameters()).device
-    before, after = spectrograms(classifier, waveform.to(device), frames)
-    return draw_low_pass(classifier, before.cpu(), after.cpu(), frames).figure
+    before, after = spectrograms(classifier, waveform.to(device))
+    return draw_low_pass(classifier, before.cpu(), after.cpu()).figure
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import torch
 from audiostride import Classifier
 from audiostride.analysis.cutoffs import cutoffs, octaves_per_channel, stride_table
 from audiostride.analysis.groups import group_means
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers.functional import resampling_matrix
@@ -169,3 +170,59 @@ def test_group_has_mean_and_deviation_unless_a_run_lacks_the_edge() -> None:
     assert rows[1]["stop_band"] is None
     assert rows[4]["group"] == "other"
     assert rows[4]["stride"] == Spread(2.1, None)
+
+
+def learned(kind: Any, strides: tuple[float, ...], window_s: float = 1.0, **settings: Any) -> Classifier:
+    """Make a classifier whose frontend has these strides, on dense frames every 2.5 ms."""
+    made = Classifier(
+        {"word": ["a", "b"]},
+        ModelSettings((4, 6), ((2, 2), (1, 3)), **settings),
+        window_s,
+        FrontendSettings(kind=kind),
+    )
+    made.frontend.resampling.stride.data = torch.tensor(strides)  # type: ignore[union-attr]
+    return made
+
+
+def test_table_begins_with_the_layer_of_a_frontend_that_learns_its_resolution() -> None:
+    """400 dense frames in a second, a stride of 5, and a ramp of 4 bins that ends half a bin above 40."""
+    rows = stride_table(learned("learned_resolution", (5.0, 2.0), smoothness=1.0))
+    assert [(row["layer"], row["axis"]) for row in rows[:3]] == [(0, "time"), (0, "frequency"), (1, "time")]
+    time, mel, layer_1, layer_1_mel = rows[:4]
+    assert (time["input_length"], time["output_length"], time["rate"]) == (400, 80, 400.0)
+    assert (time["pass_band"], time["pass_band_on_grid"], time["stop_band"]) == (36.5, 36.0, 40.5)
+    assert (time["hop_ms"], time["unit"], time["effective_stride"]) == (12.5, "Hz", 5.0)
+    assert (mel["input_length"], mel["output_length"], mel["rate"]) == (128, 64, 1.0)
+    assert (mel["pass_band"], mel["unit"]) == (28.5 / 128, "cycles/mel")
+    assert (layer_1["input_length"], layer_1["rate"], layer_1["pass_band"]) == (80, 80.0, 20.0)
+    assert (layer_1_mel["input_length"], layer_1_mel["rate"], layer_1_mel["pass_band"]) == (64, 0.5, 0.125)
+    assert layer_1["hop_ms"] == 1000 / 42  # 80 / 2 frames and two bins of ramp
+    assert layer_1["cumulated_pass_band"] == 20.0
+
+
+def test_cycles_per_octave_do_not_depend_on_the_density_of_the_channels() -> None:
+    """A stride of 2 on 64 mel channels passes nearly the same patterns as one of 4 on 128."""
+    fixed = stride_table(classifier(downsampling="spectral"))[1]
+    dense = learned("learned_resolution", (4.0, 2.0), downsampling="spectral")
+    (row,) = (row for row in stride_table(dense) if (row["layer"], row["axis"]) == (1, "frequency"))
+    assert row["cycles_per_octave"] == pytest.approx(fixed["cycles_per_octave"], rel=0.01)
+    assert row["channels_per_octave"] == pytest.approx(fixed["channels_per_octave"], rel=0.01)
+    assert row["pass_band"] == fixed["pass_band"] / 2
+
+
+def test_leaf_has_a_stride_over_time_and_cutoffs_in_cycles_per_filter() -> None:
+    rows = stride_table(learned("leaf", (5.0,)))
+    assert [(row["layer"], row["axis"]) for row in rows[:3]] == [(0, "time"), (1, "time"), (1, "frequency")]
+    assert (rows[0]["hop_ms"], rows[1]["rate"]) == (12.5, 80.0)
+    assert (rows[2]["input_length"], rows[2]["unit"]) == (64, "cycles/filter")
+
+
+def test_cutoffs_are_those_of_the_windows_that_a_classifier_is_trained_on() -> None:
+    model = learned("learned_resolution", (4.0, 2.0), window_s=0.5)
+    assert stride_table(model)[0]["input_length"] == 200
+    assert stride_table(model, frames=640)[0]["input_length"] == 640
+
+
+def test_learned_frontend_has_edges_before_a_network_without() -> None:
+    rows = stride_table(learned("learned_resolution", (4.0, 2.0), downsampling="strided"))
+    assert [row["pass_band"] is None for row in rows] == [False, False, True, True, True, True]

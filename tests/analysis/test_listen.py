@@ -18,8 +18,10 @@ from audiostride.analysis.listen import draw_low_pass, listen, rebuild, spectrog
 from audiostride.analysis.trained import TrainedRun
 from audiostride.audio_file import read_sound
 from audiostride.cli import main
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.errors import UserError
+from audiostride.frontends.learned_resolution import LearnedResolution
 
 
 def classifier(stride: tuple[float, float] = (2.0, 2.0), **settings: Any) -> Classifier:
@@ -33,8 +35,19 @@ def classifier(stride: tuple[float, float] = (2.0, 2.0), **settings: Any) -> Cla
     return made
 
 
-def run(**settings: Any) -> TrainedRun:
-    return TrainedRun("runs/a", classifier(**settings), Recipe(), [], [])
+def with_frontend(kind: Any, strides: tuple[float, float] = (4.0, 2.0), **frontend: Any) -> Classifier:
+    """Make an untrained classifier with another frontend, and with these strides if it learns them."""
+    settings = ModelSettings([2], [(2.0, 2.0)])
+    made = Classifier({"word": ["a", "b"]}, settings, frontend=FrontendSettings(kind=kind, **frontend)).eval()
+    if isinstance(made.frontend, LearnedResolution):
+        made.frontend.resampling.stride.data = torch.tensor(strides)
+    assert made.normalise.running_mean is not None
+    made.normalise.running_mean.fill_(-3.0)
+    return made
+
+
+def run(model: Classifier | None = None, **settings: Any) -> TrainedRun:
+    return TrainedRun("runs/a", model or classifier(**settings), Recipe(), [], [])
 
 
 def tone(hertz: float = 1000.0, seconds: float = 1.0, rate: int = 16000) -> NDArray[np.float64]:
@@ -72,6 +85,31 @@ def test_slow_modulations_pass_and_fast_ones_are_removed(settings: dict[str, Any
     before, after = spectrograms(model, modulated(40))
     assert modulation(before, 40) > 5
     assert modulation(after, 40) < 1e-3 * modulation(before, 40)
+
+
+@pytest.mark.parametrize("compression", ["log", "root"])
+def test_learned_resolution_keeps_what_its_strides_pass_of_the_dense_spectrogram(compression: str) -> None:
+    """A stride of 8 on 400 frames per second passes up to 21.5 Hz and nothing from 25.5 Hz on."""
+    model = with_frontend("learned_resolution", (8.0, 1.0), compression=compression)
+
+    def amplitudes(hertz: int) -> list[float]:
+        spectrograms_of_tone = spectrograms(model, modulated(hertz))
+        windows = [spectrogram[400:800] for spectrogram in spectrograms_of_tone]  # the second window
+        return [float(torch.fft.rfft(one, dim=0)[hertz].abs().square().sum().sqrt()) for one in windows]
+
+    before, after = amplitudes(10)
+    assert after == pytest.approx(before, rel=0.01)
+    before, after = amplitudes(30)
+    assert before > 1
+    assert after < 1e-3 * before
+
+
+def test_dense_spectrogram_is_that_of_the_first_window() -> None:
+    model, sound = with_frontend("learned_resolution", windows_ms=(40.0, 25.0)), torch.rand(16_000) / 10
+    before, after = spectrograms(model, sound)
+    expected = LogMel(window_ms=40.0, hop_ms=2.5, mel_channels=128)(sound)
+    torch.testing.assert_close(before, expected)
+    assert after.shape == before.shape == (400, 128)
 
 
 def test_low_pass_over_frequency_applies_to_the_normalised_spectrogram() -> None:
@@ -116,6 +154,15 @@ def test_rebuilt_sound_has_nearly_the_same_spectrogram() -> None:
     loud = original > original.max() - 4 * math.log(10)
     decibels = 10 / math.log(10) * (again - original)[loud]
     assert decibels.abs().mean() < 1
+
+
+def test_spectrogram_with_root_compression_is_rebuilt_at_its_own_rate() -> None:
+    frontend = LogMel(44_100, hop_ms=5.0, window_ms=30.0, mel_channels=80, f_max=20_000.0, compression="root")
+    original = frontend(torch.tensor(voice(rate=44_100), dtype=torch.float32))
+    again = frontend(torch.from_numpy(rebuild(original, frontend)))
+    assert again.shape == original.shape
+    loud = original > 0.2 * original.max()
+    assert (30 * (again / original)[loud].log10()).abs().mean() < 2  # decibels of power
 
 
 def test_rebuilt_click_has_its_original_position() -> None:
@@ -177,6 +224,29 @@ def test_sounds_before_and_after_differ_only_by_the_low_pass(tmp_path: Path) -> 
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_sound_through_the_learned_resolution_has_the_rate_of_its_frontend(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hiss.wav", hiss(rate=16_000), 16_000)
+    model = with_frontend("learned_resolution", sample_rate=8000)
+    files = listen(run(model), tmp_path / "hiss.wav", tmp_path / "out")
+    for file in files[2:]:
+        sound, rate = soundfile.read(file)
+        assert (rate, sound.shape) == (8000, (1200,))
+
+
+def test_ticks_and_title_of_the_figure_are_those_of_the_frontend() -> None:
+    model = with_frontend("learned_resolution", (8.0, 2.0), sample_rate=44_100, compression="root")
+    sound = torch.rand(44_100) / 10
+    drawn = draw_low_pass(model, *spectrograms(model, sound))
+    before, after = drawn.figure.axes[:2]
+    assert list(before.get_yticks()) == [125, 250, 500, 1000, 2000, 4000, 8000, 16_000]
+    assert after.get_title().startswith("after the frontend's low-pass, unchanged up to")
+    (mesh,) = before.collections
+    rows, columns = np.asarray(mesh.get_array()).shape
+    assert (rows, columns) == (128, 44_100 // 110 + 1)  # a frame for the last, incomplete hop too
+    power = LogMel(44_100, 25.0, 2.5, 128, 60.0, 21_498.75)(sound).exp()
+    assert mesh.get_clim()[1] == pytest.approx(10 * math.log10(power.max()), abs=1)
+
+
 def test_listen_uses_only_the_beginning_of_a_long_sound(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", hiss(0.3), 16000)
     files = listen(run(), tmp_path / "long.wav", tmp_path, seconds=0.1)
@@ -187,6 +257,12 @@ def test_listen_reports_a_clear_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "hiss.wav", hiss(), 16000)
     with pytest.raises(UserError, match="runs/a downsamples by max, which has no low-pass window"):
         listen(run(downsampling="max"), tmp_path / "hiss.wav", tmp_path)
+    for kind in ("pcen", "leaf"):
+        sentence = (
+            f"the frontend of runs/a is {kind}, from which no sound can be rebuilt: give a run with log_mel"
+        )
+        with pytest.raises(UserError, match=sentence):
+            listen(run(with_frontend(kind)), tmp_path / "hiss.wav", tmp_path)
     with pytest.raises(UserError, match=r"nothing\.wav is missing or not a file"):
         listen(run(), tmp_path / "nothing.wav", tmp_path)
     (tmp_path / "text.wav").write_text("no sound")

@@ -16,16 +16,20 @@ from matplotlib.figure import Figure
 from audiostride import Classifier
 from audiostride.analysis.cutoffs import cutoffs, gains
 from audiostride.analysis.figures import figure_style, save_figures, svg
+from audiostride.analysis.filter_figure import draw_filters
 from audiostride.analysis.stride_figures import (
     SPEECH_HZ,
     draw_cutoffs,
+    draw_resolution,
     draw_trajectories,
     stride_figures,
 )
-from audiostride.analysis.trained import TrainedRun
+from audiostride.analysis.trained import TrainedRun, titles
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.cli import main
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings, Recipe
+from audiostride.frontends.leaf import Leaf
 from audiostride.layers import Window
 from audiostride.layers.functional import resampling_matrix
 
@@ -126,6 +130,136 @@ def test_trajectories_begin_at_the_recipe_and_follow_the_log() -> None:
         assert line.get_xdata().tolist() == [0, 10, 20, 30]
         logged = [entry["strides"][layer][axis] for entry in run.log]
         assert line.get_ydata().tolist() == [INITIAL[layer][axis], *logged]
+
+
+def with_frontend(
+    kind: Any, strides: tuple[float, ...], network: Any = TRAINED, **settings_of_network: Any
+) -> TrainedRun:
+    """Make a run whose frontend went from its initial strides, (4, 2) or (4,), to these."""
+    settings = ModelSettings([4, 4], network, **settings_of_network)
+    frontend = FrontendSettings(kind=kind)
+    model = Classifier({"word": ["a", "b"]}, settings, frontend=frontend).eval()
+    model.frontend.resampling.stride.data = torch.tensor(strides)  # type: ignore[union-attr]
+    pair = [*strides, 1.0][:2]
+    log = [{"step": step, "strides": network, "frontend_strides": pair} for step in (50, 100)]
+    return TrainedRun("runs/learned", model, Recipe(settings, frontend=frontend), log, [])
+
+
+def test_windows_of_a_learned_frontend_come_before_those_of_the_layers() -> None:
+    """The layers of the network share an axis up to the Nyquist frequency of its input."""
+    run = with_frontend("learned_resolution", (5.0, 2.5))
+    drawn = draw_windows(run.classifier, TRAINED)
+    panels = grid(drawn.figure, 3)
+    assert [panel.get_title() for panel in panels[0]] == ["frontend", "layer 1", "layer 2"]
+    window = Window(4.0, "inside")
+    for axis, (n, rate, strides) in enumerate([(400, 400.0, (4.0, 5.0)), (128, 1.0, (2.0, 2.5))]):
+        for line, stride in zip(panels[axis, 0].lines, strides, strict=True):
+            x, y = points(line).T
+            np.testing.assert_allclose(x, np.arange(n // 2 + 1) * rate / n)
+            np.testing.assert_allclose(y, gain_of_tones(n, stride, window), atol=1e-6)
+    # At the start the network's input has 100 frames per second and 64 of 128 channels.
+    assert [panel.get_xlim()[1] for panel in panels[0]] == [200, 50, 50]
+    assert [panel.get_xlim()[1] for panel in panels[1]] == [0.5, 0.25, 0.25]
+    x, y = points(panels[0, 1].lines[1]).T
+    np.testing.assert_allclose(x, np.arange(41))  # 80 frames
+    np.testing.assert_allclose(y, gain_of_tones(80, TRAINED[0][0], Window(4.0)), atol=1e-6)
+    assert "the frontend's trained ones are 1 up to 36.5 Hz of modulation and" in drawn.alt
+
+
+def test_frontend_before_a_network_without_windows_is_drawn_alone() -> None:
+    run = with_frontend("learned_resolution", (5.0, 2.5), INITIAL, downsampling="blur")
+    assert [panel.get_title() for panel in grid(figures([run])["windows"], 1)[0]] == ["frontend"]
+
+
+def test_stride_that_leaf_does_not_have_is_named_as_such() -> None:
+    run = with_frontend("leaf", (5.0,))
+    drawn = figures([run])
+    for name in ("windows", "trajectories"):
+        panels = grid(drawn[name], 3)
+        assert not panels[1, 0].lines
+        assert [text.get_text() for text in panels[1, 0].texts] == ["not learned"]
+        assert panels[0, 0].lines
+    assert grid(drawn["windows"], 3)[1, 1].get_xlabel() == "cycles/filter"
+    assert [panel.get_title() for panel in drawn["stride_plane"].axes] == ["layer 1", "layer 2"]
+
+
+def test_trajectory_of_a_learned_frontend_is_drawn_beside_runs_without() -> None:
+    runs = [with_frontend("learned_resolution", (5.0, 2.5)), trained()]
+    panels = grid(figures(runs, ["learned", "fixed"])["trajectories"], 3)
+    assert [len(panel.lines) for panel in panels.flat] == [1, 2, 2] * 2
+    (line,) = panels[0, 0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 50, 100], [4.0, 5.0, 5.0])
+    (line,) = panels[1, 0].lines
+    assert list(line.get_ydata()) == [2.0, 2.5, 2.5]
+
+
+def test_resolution_is_drawn_beside_the_start_and_the_usual_one() -> None:
+    runs = [with_frontend("learned_resolution", (stride, 2.56)) for stride in (4.0, 5.0)]
+    drawn = draw_resolution([*runs, trained()], ["learned", "learned", "fixed"])
+    assert drawn is not None
+    panels: Any = drawn.figure.axes
+    hop, mel = panels
+    learned, fixed = hop.containers
+    assert learned.lines[0].get_xdata() == pytest.approx([11.25])
+    (bar,) = learned.lines[2]
+    ends = 11.25 + 2.5 / math.sqrt(2) * np.array([-1, 1])
+    np.testing.assert_allclose(bar.get_segments()[0][:, 0], ends)
+    assert fixed.lines[0].get_xdata() == pytest.approx([10])
+    assert [line.lines[0].get_xdata()[0] for line in mel.containers] == [50, 64]
+    assert [list(panel.lines[-1].get_xdata()) for panel in (hop, mel)] == [[10, 10], [64, 64]]
+    starts = [line.get_xdata()[0] for line in mel.lines if line.get_marker() == "+"]
+    assert starts == [64, 64]
+    assert "11.25 ± 1.8 ms and 50 ± 0 mel channels (learned)" in drawn.alt
+    assert draw_resolution([trained()], ["fixed"]) is None
+
+
+def test_titles_name_the_frontends_in_which_runs_differ() -> None:
+    runs = [with_frontend("leaf", (5.0,)), trained(TRAINED, TRAINED)]
+    assert titles(runs) == ["frontend leaf", "frontend log_mel"]
+    runs[0].recipe.frontend.hop_ms = 5.0
+    runs[0].recipe.model.smoothness = 1.0
+    assert titles(runs) == [
+        "smoothness 1, frontend leaf, frontend hop_ms 5",
+        "smoothness 4, frontend log_mel, frontend hop_ms 10",
+    ]
+
+
+def test_filters_of_leaf_are_drawn_where_they_were_and_where_they_are() -> None:
+    run = with_frontend("leaf", (4.0,))
+    assert isinstance(run.classifier.frontend, Leaf)
+    run.classifier.frontend.log_centres.data -= math.log(1.1)
+    drawn = draw_filters(run.classifier, "runs/learned")
+    assert drawn is not None
+    (panel,) = drawn.figure.axes
+    *moves, start, now = panel.lines
+    assert len(moves) == 64
+    np.testing.assert_allclose(1.1 * points(now)[:, 0], points(start)[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(points(now)[:, 1], points(start)[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(points(moves[3]), [points(start)[3], points(now)[3]])
+    assert "half of them have moved by at least 0.14 octaves" in drawn.alt
+    assert draw_filters(trained().classifier) is None
+
+
+def test_cutoffs_of_different_mel_channels_are_compared_in_cycles_per_octave() -> None:
+    """The same strides on twice the channels pass the same patterns."""
+    runs = [with_frontend("learned_resolution", (4.0, 2.0)), trained()]
+    drawn = draw_cutoffs(runs, ["dense", "usual"])
+    assert drawn is not None
+    frequency: Any = drawn.figure.axes[1]
+    assert frequency.get_xlabel() == "cut-off over frequency,\ncycles per octave around 1 kHz"
+    dense, usual = (container.lines[0].get_xdata()[0] for container in frequency.containers)
+    assert dense == pytest.approx(usual, rel=0.01)
+    alone = draw_cutoffs(runs[1:], ["usual"])
+    assert alone is not None
+    assert alone.figure.axes[1].get_xlabel() == "cut-off over frequency,\ncycles per mel channel"
+
+
+def test_downsampling_begins_at_the_networks_input() -> None:
+    run = with_frontend("learned_resolution", (4.0, 2.0))
+    (panel,) = figures([run])["downsampling"].axes
+    (same,) = figures([trained(TRAINED, TRAINED)])["downsampling"].axes
+    for line, other in zip(panel.lines, same.lines, strict=True):
+        np.testing.assert_allclose(points(line), points(other))
 
 
 def test_runs_of_a_group_look_alike_and_groups_look_different() -> None:

@@ -12,9 +12,13 @@ from helpers.tiny_run import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from audiostride import Window, load
-from audiostride.analysis.summary import summary
+from audiostride.analysis.summary import summarise_recipe, summary
 from audiostride.cli import main
+from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.data.store import Store
+from audiostride.frontends.build import build_frontend
+from audiostride.frontends.leaf import Leaf
 from audiostride.models.separable_cnn import SeparableCNN
 from audiostride.training.fit import train
 
@@ -81,6 +85,52 @@ def test_parameters_of_the_rows_add_up() -> None:
     assert rows[-1]["parameters"] == sum(p.numel() for p in network.parameters())
 
 
+def of_frontend(kind: Any, **settings: Any) -> dict[str, dict[str, Any]]:
+    """Return the rows of a small network with a frontend, by their layers."""
+    network = ModelSettings((4, 5), ((2, 2), (1, 2)), downsampling="strided")
+    recipe = Recipe(network, frontend=FrontendSettings(kind=kind, **settings))
+    return {row["layer"]: row for row in summarise_recipe(recipe)}
+
+
+@pytest.mark.parametrize("kind", ["log_mel", "pcen", "learned_resolution", "leaf"])
+def test_last_row_adds_the_frontend_to_the_network(kind: Any) -> None:
+    rows = of_frontend(kind)
+    frontend, network, both = rows["frontend"], rows["all"], rows["frontend and all"]
+    assert [*rows][-1] == "frontend and all"
+    for column in ("parameters", "mega_macs"):
+        assert both[column] == pytest.approx(frontend[column] + network[column])
+    assert (frontend["input"], frontend["output"]) == ("16000", "100 × 64")
+    assert (both["input"], network["input"]) == ("16000", "100 × 64")
+    built = build_frontend(FrontendSettings(kind=kind))
+    assert frontend["mega_macs"] == built.macs(16_000) / 1e6
+    assert frontend["parameters"] == sum(parameter.numel() for parameter in built.parameters())
+    assert frontend["channels"] == built.images
+
+
+def test_receptive_field_follows_from_the_hop_and_windows_of_the_frontend() -> None:
+    """The last layer reaches over 1 + 2 + 2 · 2 frames."""
+    assert of_frontend("log_mel")["all"]["field_ms"] == 6 * 10 + 25
+    half = of_frontend("pcen", hop_ms=5.0, window_ms=20.0, sample_rate=44_100)["all"]
+    assert half["field_ms"] == pytest.approx(6 * 1000 * 220 / 44_100 + 20)
+    learned = of_frontend("learned_resolution", hop_ms=12.5, windows_ms=(20.0, 80.0))
+    assert learned["all"]["field_ms"] == pytest.approx(6 * 12.5 + 80)
+    assert learned["frontend"]["field_ms"] == 80
+    assert of_frontend("leaf")["frontend"]["field_ms"] == 50  # filters and low-pass of 25 ms each
+
+
+@pytest.mark.parametrize("kind", ["log_mel", "leaf"])
+def test_frame_of_a_frontend_depends_on_its_field(kind: Any) -> None:
+    field_ms = of_frontend(kind)["frontend"]["field_ms"]
+    frontend = build_frontend(FrontendSettings(kind=kind))
+    energy = frontend.energy if isinstance(frontend, Leaf) else frontend.features
+    waveform = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    frames = energy(waveform)
+    frames[..., frames.shape[-2] // 2, :].sum().backward()
+    assert waveform.grad is not None
+    samples = int((waveform.grad != 0).sum())
+    assert samples / 16 == pytest.approx(field_ms, abs=0.6)
+
+
 def test_command_summarises_a_recipe_with_changed_settings(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +155,8 @@ def test_command_summarises_a_run_with_its_learned_strides(
         assert main(["summary", str(given), "--format", "json"]) == 0
         rows = json.loads(capsys.readouterr().out)
         strides = [stride.item() for pair in load(tmp_path / "run").trunk.strides for stride in pair]
-        assert [row["stride"] for row in rows[:-1]] == pytest.approx(strides, rel=5e-6)
+        assert [row["stride"] for row in rows[:4]] == pytest.approx(strides, rel=5e-6)
+        assert [row["layer"] for row in rows[4:]] == ["all", "frontend", "frontend and all"]
     assert main(["summary", str(tmp_path / "run"), "--model.smoothness", "2"]) == 2
     assert main(["summary"]) == 2
     assert main(["summary", str(tmp_path)]) == 1

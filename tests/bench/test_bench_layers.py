@@ -12,6 +12,7 @@ from audiostride.bench.figure import cost_figure
 from audiostride.bench.layers import _METHODS, FftDiffStride, FreeCrop, bench_layer, bench_layers
 from audiostride.bench.settings import DriftBench, LayerBench, LayersBench, StepBench
 from audiostride.bench.step import bench_step
+from audiostride.config import yaml
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d
 
 
@@ -121,8 +122,15 @@ def test_drifting_strides_change_sizes_unless_rounded_or_frozen() -> None:
         assert row["to_first"] == pytest.approx(row["median_ms"] / rows["not rounded"]["median_ms"])
 
 
-def test_parts_of_a_step_are_percentages_of_the_whole() -> None:
-    rows = {row["part"]: row for row in bench_step(StepBench("demo", batch_size=2, steps=14))}
+@pytest.mark.parametrize("kind", ["log_mel", "learned_resolution"])
+def test_parts_of_a_step_are_percentages_of_the_whole(kind: str, tmp_path: Path) -> None:
+    recipe = {
+        "model": {"channels": [4, 4], "strides": [[2, 2], [2, 2]]},
+        "frontend": {"kind": kind, "sample_rate": 8000},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.dump(recipe))
+    settings = StepBench(str(tmp_path / "tiny.yaml"), batch_size=2, steps=14)
+    rows = {row["part"]: row for row in bench_step(settings)}
     assert list(rows) == [
         "windows", "frontend", "network, forward and backward", "optimiser", "logging", "whole step",
         "optimiser, not fused", "whole step, freed memory given back",

@@ -28,6 +28,10 @@ DAMAGED = {
     "metric that is no number": json.dumps(ENTRY | {"metrics": {"valid/loss": float("nan")}}).encode(),
     "single strides": json.dumps(ENTRY | {"strides": [2.0, 2.5]}).encode(),
     "three strides": json.dumps(ENTRY | {"strides": [[2.0, 2.5, 1.0], [1.0]]}).encode(),
+    "single stride of a frontend": json.dumps(ENTRY | {"frontend_strides": 4.0}).encode(),
+    "three strides of a frontend": json.dumps(ENTRY | {"frontend_strides": [4.0, 2.0, 1.0]}).encode(),
+    "strides of a frontend as text": json.dumps(ENTRY | {"frontend_strides": ["4", "2"]}).encode(),
+    "another field": json.dumps(ENTRY | {"stride": 4.0}).encode(),
     "another number": LINE.replace(b"0.25", b"0.26").rstrip(),
     "another step": LINE.replace(b": 2,", b": 6,").rstrip(),
     "another key": LINE.replace(b"crc32", b"crc33").rstrip(),
@@ -39,6 +43,12 @@ def test_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_metrics(file) == []
     file.write_bytes(LINE + json.dumps(ENTRY | {"step": 4}).encode() + b"\n" + LINE[:20])
     assert read_metrics(file) == [ENTRY, ENTRY | {"step": 4}]  # the second one has no checksum
+
+
+def test_strides_of_a_frontend_are_a_pair_of_their_own(tmp_path: Path) -> None:
+    file, entry = tmp_path / "metrics.jsonl", ENTRY | {"frontend_strides": [4.1, 2.0]}
+    file.write_text(metrics_line(ENTRY) + metrics_line(entry))
+    assert read_metrics(file) == [ENTRY, entry]
 
 
 @pytest.mark.parametrize("damage", DAMAGED)

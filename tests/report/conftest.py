@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.report_page import Page, quick_reports, write_page
 from helpers.tiny_run import tiny
 
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.data.store import Store
 from audiostride.timing import one_thread
 from audiostride.training.fit import train
@@ -28,6 +30,19 @@ def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
         for name, recipe in recipes.items():
             train(recipe, folder / name)
     return {name: folder / name for name in recipes}
+
+
+@pytest.fixture(scope="session")
+def frontends(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run with each kind of frontend."""
+    folder = tmp_path_factory.mktemp("frontends")
+    kinds: tuple[Any, ...] = ("log_mel", "pcen", "learned_resolution", "leaf")
+    with one_thread():
+        for kind in kinds:
+            recipe = tiny(store, steps=4, stride_learning_rate=0.5)
+            recipe.frontend = FrontendSettings(kind=kind)
+            train(recipe, folder / kind)
+    return {kind: folder / kind for kind in kinds}
 
 
 @pytest.fixture(scope="session")

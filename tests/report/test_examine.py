@@ -9,7 +9,7 @@ from helpers.report_page import Page
 
 from audiostride import load
 from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.summary import summary
+from audiostride.analysis.summary import summarise_classifier
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import recipe_parser
 from audiostride.config.settings import Recipe
@@ -44,7 +44,8 @@ def test_page_shows_strides_data_and_cost(runs: dict[str, Path], store: Store, s
     assert (corpus["corpus"], corpus["recordings"]) == (str(store.folder), "30")
     parameters = sum(parameter.numel() for parameter in classifier.parameters())
     assert f"Parameters {parameters:,}" in single.text
-    assert f"{summary(classifier.trunk)[-1]['mega_macs']:.4g} million" in single.text
+    macs = {row["layer"]: row["mega_macs"] for row in summarise_classifier(classifier)}
+    assert f"{macs['all']:.4g} million and of its frontend {macs['frontend']:.4g} million" in single.text
     # 64 milliseconds for a window of a second, and for 32.
     assert "batches of 1 window 64 ms" in single.text
     assert "batches of 32 windows 2 ms" in single.text

@@ -17,7 +17,8 @@ from helpers.studies import NAMES, STUDY, study_tables
 from audiostride import load
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.intervals import difference_interval
-from audiostride.analysis.summary import summary
+from audiostride.analysis.resolution import resolution
+from audiostride.analysis.summary import summarise_classifier, summary
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
 from audiostride.corpora import speech_commands
@@ -27,6 +28,7 @@ from audiostride.prepare.prepare import prepare
 from audiostride.studies import study_file
 from audiostride.studies.figure import accuracy_against_cost, draw
 from audiostride.studies.kept_tests import results_of
+from audiostride.studies.plan import expand
 from audiostride.studies.results import show
 from audiostride.tables import Spread
 from audiostride.training.evaluate import evaluate
@@ -71,6 +73,50 @@ def test_accuracy_is_the_mean_over_seeds_with_a_row_per_task(runs: Path) -> None
     for row, name in zip(rows[::2], ("strided", "diffstride"), strict=True):
         macs = [summary(load(runs / f"{name}-{seed}").trunk)[-1]["mega_macs"] for seed in (0, 1)]
         assert row["mega_macs"] == pytest.approx(np.mean(macs), rel=5e-6)
+        frontend_macs = load(runs / f"{name}-0").frontend.macs(16_000) / 1e6
+        assert row["mega_macs_with_frontend"] == pytest.approx(np.mean(macs) + frontend_macs, rel=5e-6)
+    assert "hop_ms" not in rows[0]
+
+
+def test_tables_have_learned_hops_and_mel_channels_if_a_frontend_learns_them(home: Path) -> None:
+    Path("s.yaml").write_text(
+        """
+recipe: tiny.yaml
+settings: {training: {stride_learning_rate: 0.5}}
+grid:
+  frontend.kind: [log_mel, learned_resolution, leaf]
+  training.seed: [0, 1]
+tables:
+  - {title: Accuracy}
+  - {title: Frontend, show: strides, layers: [0]}
+  - {title: Fixed, where: {frontend.kind: [log_mel]}}
+"""
+    )
+    study = study_file.read(Path("s.yaml"))
+    kinds = ("log_mel", "learned_resolution", "leaf")
+    for run in expand(study, Path("runs"), recipes.build):
+        train(run.recipe, run.folder)
+    names = [f"{kind}-{seed}" for kind in kinds for seed in (0, 1)]
+    write_test_results(Path("runs"), {name: {"a": 50.0} for name in names})
+    got = json.loads(show(study_tables(Path("runs")), "json"))
+    for row, kind in zip(got["Accuracy"], kinds, strict=True):
+        classifiers = [load(f"runs/{kind}-{seed}") for seed in (0, 1)]
+        found = [resolution(one.frontend) for one in classifiers]
+        macs = [{row["layer"]: row["mega_macs"] for row in summarise_classifier(one)} for one in classifiers]
+        assert row["kind"] == kind
+        for column in ("hop_ms", "mel_channels"):
+            assert row[column] == pytest.approx(np.mean([one[column] for one in found]), rel=5e-6)
+        deviation = np.std([one["hop_ms"] for one in found], ddof=1)
+        assert row["hop_ms_deviation"] == pytest.approx(deviation, rel=5e-6)
+        assert row["mega_macs"] == pytest.approx(np.mean([one["all"] for one in macs]), rel=5e-6)
+        whole = np.mean([one["all"] + one["frontend"] for one in macs])
+        assert row["mega_macs_with_frontend"] == pytest.approx(whole, rel=5e-6)
+    assert [(row["kind"], row["layer"], row["axis"]) for row in got["Frontend"]] == [
+        ("learned_resolution", 0, "time"),
+        ("learned_resolution", 0, "frequency"),
+        ("leaf", 0, "time"),
+    ]
+    assert "hop_ms" not in got["Fixed"][0]
 
 
 def test_tables_average_over_the_axes_and_values_that_they_name(runs: Path) -> None:
@@ -262,7 +308,10 @@ def test_networks_are_timed_on_request_and_drawn_against_their_time(
     assert (runs / NAMES[0] / "checkpoints" / "best.ckpt").read_bytes() == before
     spreads = [
         {"method": "x", "task": "a"}
-        | {name: Spread(row[name], 0.0) for name in ("accuracy_percent", "mega_macs", "training_ms")}
+        | {
+            name: Spread(row[name], 0.0)
+            for name in ("accuracy_percent", "mega_macs_with_frontend", "training_ms")
+        }
         for row in rows
     ]
     time_panel = accuracy_against_cost(spreads).figure.axes[1]

@@ -11,6 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audiostride.analysis.cutoffs import cutoffs
+from audiostride.analysis.trained import open_run
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.data.store import Store
 from audiostride.layers import Window
 from audiostride.training import tensorboard
@@ -43,6 +45,44 @@ def test_logged_cutoffs_depend_on_the_length_of_the_windows(store: Store, tmp_pa
     (stride,), (band,) = (log.Scalars(f"{quantity}/block1/time") for quantity in ("stride", "cutoff"))
     window = Window(4.0, "inside")
     assert band.value == pytest.approx(cutoffs(50, stride.value, window, 100.0).pass_band, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["learned_resolution", "leaf"])
+def test_learned_resolution_is_logged_in_milliseconds_and_mel_channels(
+    kind: Any, store: Store, tmp_path: Path
+) -> None:
+    """A second has 400 dense frames; the ramp of 4 bins ends half a bin above the cut-off."""
+    recipe = tiny(store, stride_learning_rate=0.5)
+    recipe.frontend = FrontendSettings(kind=kind)
+    train(recipe, tmp_path / "run")
+    log = events(tmp_path / "run")
+    strides, bands = (log.Scalars(f"{quantity}/frontend/time") for quantity in ("stride", "cutoff"))
+    hops, channels = (log.Scalars(f"frontend/{name}") for name in ("hop_ms", "mel_channels"))
+    assert len({event.value for event in hops}) > 1, "the hop is learned"
+    for stride, band, hop in zip(strides, bands, hops, strict=True):
+        assert band.value == pytest.approx(200 / stride.value + 0.5 - 4, rel=1e-5)
+        assert hop.value == pytest.approx(1000 / int(400 / stride.value), rel=1e-5)
+    logged = [line["frontend_strides"] for line in metrics(tmp_path / "run")]
+    assert [event.value for event in strides] == pytest.approx([time for time, _ in logged])
+    if kind == "learned_resolution":
+        assert [event.value for event in channels] == [int(128 / frequency) for _, frequency in logged]
+    else:
+        assert [event.value for event in channels] == [64, 64, 64]
+        assert "stride/frontend/frequency" not in log.Tags()["scalars"]
+    assert [event.step for event in log.Scalars("stride/block1/time")] == [2, 4, 6]
+    figures = {"learned_resolution": "low_pass", "leaf": "filters"}
+    assert {"windows", figures[kind]} <= set(log.Tags()["images"])
+    assert len(open_run(str(tmp_path / "run")).log) == 3
+
+
+def test_fixed_resolution_is_not_logged(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, steps=2)
+    recipe.frontend = FrontendSettings(kind="pcen")
+    train(recipe, tmp_path / "run")
+    log = events(tmp_path / "run")
+    assert not [name for name in log.Tags()["scalars"] if "frontend" in name]
+    assert set(log.Tags()["images"]) == {"windows", "confusion/speech_commands"}
+    assert all("frontend_strides" not in line for line in metrics(tmp_path / "run"))
 
 
 def test_figures_are_drawn_at_the_end_of_a_short_run(sounds: Store, tmp_path: Path) -> None:
