@@ -128,7 +128,7 @@ class Classifier(nn.Module):
             waveform = normalise_level(waveform)
             waveform = waveform if gain is None else waveform * gain[:, None]
         read_strides(self)
-        features = self.frontend.features(waveform).to(self.heads[0].weight.dtype)
+        features = self.frontend.features(waveform).to(next(self.heads.parameters()).dtype)
         return self.frontend.downsample(self.normalised(features))
 
     def input_size(self, samples: int | None = None) -> tuple[int, int]:
