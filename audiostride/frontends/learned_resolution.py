@@ -39,7 +39,7 @@ class LearnedResolution(Frontend):
         `downsample`: (batch, windows, N, dense_channels) to (batch, windows, time, mel).
 
     Raises:
-        ValueError: if mel channels are too narrow for a window.
+        ValueError: if there is no window, or if mel channels are too narrow for one.
 
     >>> frontend = LearnedResolution()
     >>> frontend.downsample(frontend.features(torch.zeros(2, 16000))).shape
@@ -61,16 +61,17 @@ class LearnedResolution(Frontend):
         smoothness: float = 4.0,
     ) -> None:
         super().__init__()
+        if not windows_ms:
+            raise ValueError("windows_ms names no window")
         self.spectrograms = nn.ModuleList(
             DenseLogMel(sample_rate, window, dense_hop_ms, dense_channels, f_min, f_max, offset, compression)
             for window in windows_ms
         )
         first = self.first
-        self.sample_rate, self.images, self.channels, self.hop = (
-            sample_rate, len(windows_ms), dense_channels, first.hop
-        )  # fmt: skip
-        self.f_min, self.f_max, self.smallest_deviation = f_min, f_max, first.smallest_deviation
+        self.sample_rate, self.f_min, self.f_max = sample_rate, f_min, f_max
         self.windows_ms, self.hop_ms, self.mel_channels = tuple(windows_ms), hop_ms, mel_channels
+        self.images, self.channels, self.hop = len(windows_ms), dense_channels, first.hop
+        self.smallest_deviation = first.smallest_deviation
         ratios = (sample_rate * hop_ms / 1000 / first.hop, dense_channels / mel_channels)
         self.resampling = DiffStride2d(
             tuple(map(initial_stride, ratios)), window=Window(smoothness, "inside")

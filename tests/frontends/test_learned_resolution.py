@@ -137,3 +137,8 @@ def test_takes_windows_and_compression_from_its_arguments() -> None:
 def test_channels_too_narrow_for_a_window_report_a_clear_error() -> None:
     with pytest.raises(ValueError, match="no bin of the spectrum of a window of 3 ms lies in 13 of 128"):
         LearnedResolution((3, 50))
+
+
+def test_no_window_reports_a_clear_error() -> None:
+    with pytest.raises(ValueError, match="windows_ms names no window"):
+        LearnedResolution(())
