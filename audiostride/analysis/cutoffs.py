@@ -107,7 +107,7 @@ def octaves_per_channel(frontend: LogMel, around_hz: float) -> float:
     Raises:
         ValueError: if the frequency is outside the range of the mel channels.
     """
-    low, high = frontend.f_min, frontend.f_max
+    low, high = frontend.configuration()["f_min"], frontend.configuration()["f_max"]
     if not low <= around_hz <= high:
         raise ValueError(f"mel channels reach from {low:g} to {high:g} Hz, not to {around_hz:g} Hz")
     low_mel, mel, high_mel = librosa.hz_to_mel([low, around_hz, high], htk=True)

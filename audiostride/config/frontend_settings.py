@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from audiostride.config.ranges import AtLeast, Between, check_ranges
+from audiostride.config.ranges import Between, check_ranges
 
 SampleRate = Annotated[int, Between(1000, 384_000)]
 Milliseconds = Annotated[float, Between(0.01, 10_000)]
@@ -13,8 +13,10 @@ Hertz = Annotated[float, Between(0, 192_000)]
 
 # The highest frequency by default, as a fraction of the sample rate: the 7800 Hz of Tagliasacchi et al. 2019.
 _HIGHEST = 7800 / 16_000
-# No frontend comes near this limit; without it a stranger's model could exhaust the memory.
-_LARGEST_TABLE = 20_000_000
+# No frontend comes near these limits. Without them a stranger's model could exhaust the memory. They count
+# the numbers in the tables of a frontend, and those that it computes from one second of sound.
+_LARGEST_TABLE, _MOST_PER_SECOND = 20_000_000, 100_000_000
+_MOST_WINDOWS = 16
 
 
 @dataclass
@@ -41,7 +43,7 @@ class FrontendSettings:
     """Compression of the power: its logarithm, or its cube root. Not for pcen and leaf."""
     offset: Annotated[float, Between(1e-12, 1)] = 1e-6
     """Number added to the power before it is compressed. A sine of full scale reaches about 1e4."""
-    floor: Annotated[float, AtLeast(0)] | None = None
+    floor: Annotated[float, Between(0, 1000)] | None = None
     """Standard deviation of a channel below which it counts as quiet: normalisation does not amplify it
     further. (default: 1 for the logarithm of the power, where channels with sound have 2 to 5; 0.05 for the
     cube root; 0.02 for pcen and leaf)"""
@@ -56,22 +58,46 @@ class FrontendSettings:
     is made."""
     dense_channels: MelChannels = 128
     """Of learned_resolution: number of mel channels from which the learned ones are made."""
-    smoothness: Annotated[float, AtLeast(0)] = 4.0
+    smoothness: Annotated[float, Between(0, 10_000)] = 4.0
     """Of learned_resolution and leaf: width in DFT bins of the ramp of their DiffStride layer. It lies inside
     the cut-off."""
 
     def __post_init__(self) -> None:
         self.windows_ms = tuple(self.windows_ms)
         check_ranges(self, "frontend.")
-        if not self.windows_ms:
-            raise ValueError("frontend.windows_ms names no window")
+        if not 1 <= len(self.windows_ms) <= _MOST_WINDOWS:
+            raise ValueError(
+                f"frontend.windows_ms must name 1 to {_MOST_WINDOWS} windows, but has {len(self.windows_ms)}"
+            )
         self._check_frequencies()
         self._check_resolution()
+        self._check_memory()
+
+    @property
+    def learns_hop(self) -> bool:
+        """Whether the hop is learned, from a dense grid."""
+        return self.kind in ("learned_resolution", "leaf")
+
+    @property
+    def windows(self) -> tuple[float, ...]:
+        """Lengths in milliseconds of the windows of this kind."""
+        return tuple(self.windows_ms) if self.kind == "learned_resolution" else (self.window_ms,)
 
     @property
     def images(self) -> int:
         """Number of spectrograms of the same sound, the input channels of the network."""
-        return len(self.windows_ms) if self.kind == "learned_resolution" else 1
+        return len(self.windows)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the features, before a learned resolution makes its own of them."""
+        return self.dense_channels if self.kind == "learned_resolution" else self.mel_channels
+
+    @property
+    def grid_hop_ms(self) -> float:
+        """Distance in milliseconds between the frames of the features, in whole samples."""
+        hop = self.dense_hop_ms if self.learns_hop else self.hop_ms
+        return max(1, round(self.sample_rate * hop / 1000)) * 1000 / self.sample_rate
 
     @property
     def highest_hz(self) -> float:
@@ -95,26 +121,44 @@ class FrontendSettings:
             raise ValueError(
                 f"frontend.hop_ms is {self.hop_ms:g}, less than a sample at {self.sample_rate} Hz: raise it"
             )
-        if self.kind in ("learned_resolution", "leaf") and self.dense_hop_ms > self.hop_ms:
+        if self.learns_hop and self.dense_hop_ms > self.hop_ms:
             raise ValueError(
                 f"frontend.dense_hop_ms is {self.dense_hop_ms:g}, but frontend.hop_ms, where the learned hop "
                 f"begins, is {self.hop_ms:g}: lower frontend.dense_hop_ms"
             )
-        if self.kind == "learned_resolution" and self.dense_channels < self.mel_channels:
+        if self.channels < self.mel_channels:
             raise ValueError(
                 f"frontend.dense_channels is {self.dense_channels}, but frontend.mel_channels, where the "
                 f"learned ones begin, is {self.mel_channels}: raise frontend.dense_channels"
             )
-        windows = self.windows_ms if self.kind == "learned_resolution" else (self.window_ms,)
-        channels = self.dense_channels if self.kind == "learned_resolution" else self.mel_channels
-        if self.sample_rate * max(windows) / 1000 * channels > _LARGEST_TABLE:
+        hop = self.dense_hop_ms if self.learns_hop else self.hop_ms
+        if min(self.windows) < hop:
             raise ValueError(
-                f"{channels} channels of a window of {max(windows):g} ms at {self.sample_rate} Hz make a "
-                f"table of more than {_LARGEST_TABLE:,} numbers: shorten the window, or give fewer channels"
+                f"a window of {min(self.windows):g} ms leaves out sound between frames that are {hop:g} ms "
+                "apart: lower frontend.hop_ms, or lengthen the window"
             )
-        hop = self.dense_hop_ms if self.kind in ("learned_resolution", "leaf") else self.hop_ms
-        if min(windows) < hop:
+
+    def _check_memory(self) -> None:
+        rate = self.sample_rate
+        samples = [max(1, round(rate * window / 1000)) for window in self.windows]
+        if sum(samples) * self.channels > _LARGEST_TABLE:
             raise ValueError(
-                f"a window of {min(windows):g} ms leaves out sound between frames that are {hop:g} ms apart: "
-                "lower frontend.hop_ms, or lengthen the window"
+                f"{self.channels} channels of {_in_words(self.windows)} ms at {rate} Hz make "
+                f"tables of more than {_LARGEST_TABLE:,} numbers: shorten the windows, or give fewer channels"
             )
+        frames = 1000 / self.grid_hop_ms
+        features = frames * self.channels * self.images
+        spectrum = frames * sum(1 << (window - 1).bit_length() for window in samples)
+        if self.kind == "leaf":
+            spectrum = 2.0 * rate * self.channels  # the outputs of the filters
+        if max(features, spectrum) > _MOST_PER_SECOND:
+            raise ValueError(
+                f"{self.channels} channels of {_in_words(self.windows)} ms every {self.grid_hop_ms:g} ms at "
+                f"{rate} Hz make more than {_MOST_PER_SECOND:,} numbers of each second of sound: lengthen "
+                "the hop, shorten the windows, or give fewer channels"
+            )
+
+
+def _in_words(windows: Sequence[float]) -> str:
+    lengths = ", ".join(f"{window:g}" for window in windows)
+    return f"windows of {lengths}" if len(windows) > 1 else f"a window of {lengths}"

@@ -1,8 +1,8 @@
 """A trained classifier as plain operations with constant strides, for exporters that see lengths as symbols.
 
-`plain_classifier` copies a classifier and replaces the modules that choose their operations by the length of
-their input: the frontend's Fourier transform and the layers that downsample. All other code is that of the
-classifier. A test compares both, and so does every export.
+`PlainClassifier` copies a classifier and replaces the modules that choose their operations by the length of
+their input: the frontend and the layers that downsample. All other code is that of the classifier. Tests
+compare both, and so does every export.
 """
 
 import copy
@@ -15,13 +15,37 @@ from contextlib import contextmanager, redirect_stdout
 import torch
 from torch import Tensor, nn
 
-from audiostride.export.plain_frontends import PlainLogMel
-from audiostride.export.plain_layers import PlainDownsample, Resampling, as_symbol
+from audiostride.errors import UserError
+from audiostride.export.plain_frontends import plain_frontend
+from audiostride.export.plain_layers import PlainDownsample
+from audiostride.export.shown import KEPT, SPECTROGRAM, ShownSpectrograms
 from audiostride.models.classifier import Classifier
 
 # Name of the input, and the shortest and longest waveform in seconds.
 WAVEFORM = "waveform"
 SHORTEST_S, LONGEST_S = 0.1, 3600.0
+
+
+def shortest_waveform(classifier: Classifier) -> int:
+    """Return the samples of the shortest waveform of an export for any length: 0.1 s, or else two frames."""
+    return max(round(SHORTEST_S * classifier.sample_rate), 2 * classifier.frontend.hop)
+
+
+def fixed_length(classifier: Classifier, seconds: float | None) -> int | None:
+    """Return a length in samples, or None for any length.
+
+    Raises:
+        UserError: if it is shorter than a frame of the classifier's frontend.
+    """
+    if seconds is None:
+        return None
+    samples, least = round(seconds * classifier.sample_rate), classifier.frontend.shortest
+    if samples < least:
+        raise UserError(
+            f"--seconds {seconds:g} is too short: the frames of this model are "
+            f"{least / classifier.sample_rate:g} s apart"
+        )
+    return samples
 
 
 def output_names(tasks: Sequence[str]) -> list[str]:
@@ -34,42 +58,10 @@ def output_names(tasks: Sequence[str]) -> list[str]:
     for task in tasks:
         # Names of folders that are not UTF-8 have characters that a file cannot hold.
         name = task.encode(errors="replace").decode() or "logits"
-        while name in names or name in (WAVEFORM, "spectrogram", "kept"):
+        while name in names or name in (WAVEFORM, SPECTROGRAM, KEPT):
             name += "_logits"
         names.append(name)
     return names
-
-
-class ShownSpectrograms(nn.Module):
-    """Spectrograms for people to look at, from the normalised spectrogram that a classifier's network sees.
-
-    "spectrogram" is the natural logarithm of the power plus the frontend's offset. "kept" is what the first
-    layer's low-pass leaves of it, see `analysis.listen`; here each waveform is one window, however long.
-
-    Args:
-        classifier: the classifier; for "kept" it has spectral pooling or DiffStride.
-        names: "spectrogram", "kept" or both.
-        frames: number of frames of the spectrograms, or None if it may be any.
-
-    Shape:
-        (batch, time, mel) to a list of tensors of the same shape, one for each name.
-    """
-
-    def __init__(self, classifier: Classifier, names: Sequence[str], frames: int | None) -> None:
-        super().__init__()
-        window, (mean, deviation) = classifier.trunk.window, classifier.channel_statistics()
-        self.mean, self.deviation = nn.Buffer(mean[0].clone()), nn.Buffer(deviation[0].clone())
-        self.names = tuple(names)
-        if "kept" in names:
-            time, mel = classifier.trunk.strides[0].tolist()
-            self.low_pass = nn.Sequential(
-                Resampling(time, window, -2, frames, keeps_length=True),
-                Resampling(mel, window, -1, classifier.frontend.mel_channels, keeps_length=True),
-            )
-
-    def forward(self, normalised: Tensor) -> list[Tensor]:
-        shown = (self.low_pass(normalised) if name == "kept" else normalised for name in self.names)
-        return [spectrogram * self.deviation + self.mean for spectrogram in shown]
 
 
 class PlainClassifier(nn.Module):
@@ -96,46 +88,41 @@ class PlainClassifier(nn.Module):
     ) -> None:
         super().__init__()
         plain = copy.deepcopy(classifier).eval().requires_grad_(False)
-        frontend, frames = plain.frontend, None if samples is None else samples // plain.frontend.hop
-        self.any_length = samples is None
+        frontend, frames = plain.frontend, None if samples is None else plain.frontend.frames(samples)
+        self.samples, self.shortest = samples, shortest_waveform(classifier)
         self.names = [*output_names(list(classifier.labels)), *also]
-        self.shown = ShownSpectrograms(classifier, also, frames)
-        usual = round(classifier.window_s * classifier.sample_rate) // frontend.hop
-        usual_sizes = plain.trunk.sizes(frames or usual, frontend.mel_channels)
-        plain.frontend = PlainLogMel(frontend)  # type: ignore[assignment]
+        self.shown = ShownSpectrograms(plain, also, frames)
+        usual_sizes = plain.trunk.sizes(*classifier.input_size(samples))
+        longest = samples or round(LONGEST_S * classifier.sample_rate)
+        plain.frontend = plain_frontend(frontend, samples, longest)  # type: ignore[assignment]
         for block, (time, mel) in zip(plain.trunk.separable_blocks(), usual_sizes, strict=False):
-            fixed = None if frames is None else time
+            fixed = None if samples is None else time
             block.time = PlainDownsample(block.time, fixed, time)  # type: ignore[assignment]
             block.frequency = PlainDownsample(block.frequency, mel, mel)  # type: ignore[assignment]
         self.classifier = plain.half() if half else plain
         self.classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        spectrogram = self.classifier.spectrogram(waveform)
-        if self.any_length:
-            frames = spectrogram.shape[2]
-            length = torch.scalar_tensor(frames, dtype=torch.int64)
-            spectrogram = spectrogram.narrow(2, 0, as_symbol(length, 10, frames))
-        logits = [values.float() for values in self.classifier.classify(spectrogram).values()]
-        return dict(zip(self.names, [*logits, *self.shown(spectrogram[:, 0].float())], strict=True))
+        features = self.classifier.features(waveform)
+        outputs = self.classifier.classify(self.classifier.frontend.downsample(features))
+        logits = [values.float() for values in outputs.values()]
+        return dict(zip(self.names, [*logits, *self.shown(features)], strict=True))
 
 
-def exported_program(
-    plain: PlainClassifier, sample_rate: int, samples: int | None = None, int16: bool = False
-) -> torch.export.ExportedProgram:
+def exported_program(plain: PlainClassifier, int16: bool = False) -> torch.export.ExportedProgram:
     """Return the operations of a plain classifier, for any batch.
 
     Args:
         plain: the plain classifier.
-        sample_rate: sample rate in Hz.
-        samples: length of the waveforms in samples, or None for any from 0.1 s to an hour.
         int16: take int16 samples instead of float32.
     """
-    example = torch.zeros(2, samples or sample_rate, dtype=torch.int16 if int16 else torch.float32)
-    shortest, longest = round(SHORTEST_S * sample_rate), round(LONGEST_S * sample_rate)
     dims = {0: torch.export.Dim("batch", min=1, max=65536)}
+    samples = plain.samples
     if samples is None:
+        shortest, longest = plain.shortest, round(LONGEST_S * plain.classifier.sample_rate)
         dims[1] = torch.export.Dim("samples", min=shortest, max=longest)
+        samples = max(shortest, plain.classifier.sample_rate)
+    example = torch.zeros(2, samples, dtype=torch.int16 if int16 else torch.float32)
     return torch.export.export(plain, (example,), dynamic_shapes=(dims,), strict=False)
 
 

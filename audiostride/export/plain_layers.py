@@ -11,6 +11,9 @@ from audiostride.layers import ConvDownsample, DiffStride1d, Window
 from audiostride.layers.kernels.fused_convolution import along
 from audiostride.layers.kernels.operators import per_tap_matrix
 
+# Two numbers in float32 whose sum is 2π to 1e-11.
+_TURN = (6.28125, 2 * math.pi - 6.28125)
+
 
 class Resampling(nn.Module):
     """Low-pass and downsample one axis of a feature map by a constant stride, see `resampling_matrix`.
@@ -19,9 +22,11 @@ class Resampling(nn.Module):
         stride: stride ≥ 1.
         window: window of the axis.
         dim: −2 or −1.
-        n: number of samples of the axis, ≥ 2, or None to compute the matrix from each input.
+        n: number of samples of the axis, or None to compute the matrix from each input, of 2 samples or more.
         taps: number of taps of a convolution, to apply the matrix as each tap sees the input, or None.
         keeps_length: low-pass alone, evaluated at all n samples.
+        factored: for −2 and any length, transform the axis to its DFT bins and back, instead of building the
+            matrix from both: fewer multiplications, unless the axis is shorter than there are lines.
     """
 
     def __init__(
@@ -33,21 +38,32 @@ class Resampling(nn.Module):
         *,
         taps: int | None = None,
         keeps_length: bool = False,
+        factored: bool = False,
     ) -> None:
         super().__init__()
         self.stride, self.window, self.dim = stride, window, dim
-        self.taps, self.keeps_length = taps, keeps_length
+        self.taps, self.keeps_length, self.factored = taps, keeps_length, factored
         self.fixed = nn.Buffer(self._matrix(n).contiguous()) if n is not None else None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 4 and x.shape[1] == 1:  # a single channel makes torch.export guess about the length
             return self(x.squeeze(1)).unsqueeze(1)
+        if self.fixed is None and self.factored:
+            synthesis, analysis = self._factors(x.shape[self.dim])
+            return (synthesis @ (analysis @ x.float())).to(x.dtype)
         matrix = self.fixed if self.fixed is not None else self._matrix(x.shape[self.dim])
         torch._check(matrix.shape[0] * x.shape[0] != 0)
         matrix = matrix.to(x.dtype)
         return matrix @ x if self.dim == -2 else x @ matrix.mT
 
     def _matrix(self, n: int) -> Tensor:
+        if isinstance(n, int) and n < 2:  # such an axis stays as it is
+            return per_tap_matrix(torch.ones(n, n), self.taps)
+        synthesis, analysis = self._factors(n)
+        return per_tap_matrix(synthesis @ analysis, self.taps)
+
+    def _factors(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return (points, 2 · bins) and (2 · bins, n), whose product is the matrix."""
         n_exact = torch.scalar_tensor(n, dtype=torch.float64)
         stride = self._usable_stride(n_exact)
         length_exact = self._output_length(n_exact, stride)
@@ -60,8 +76,8 @@ class Resampling(nn.Module):
             begin, width = self._edges(n_exact, stride, length_exact)
             weights = weights * ((begin + width - bins) / width).clamp(0, 1).float()
         points = as_symbol(n_exact, 2, n) if self.keeps_length else length
-        matrix = (fourier_table(points, bins) * weights.repeat(2)) @ fourier_table(n, bins).mT
-        return per_tap_matrix(matrix / n_exact.float(), self.taps)
+        synthesis = fourier_table(points, bins) * (weights / n_exact.float()).repeat(2)
+        return synthesis, fourier_table(n, bins).mT
 
     # What follows are the methods of `Window`, for a length that is a tensor in float64.
 
@@ -109,11 +125,21 @@ def as_symbol(length: Tensor, at_least: int, at_most: int) -> int:
     return symbol
 
 
+def first_frames(x: Tensor, frames: int) -> Tensor:
+    """Return the first frames of (batch, channels, time). In an export of any length, their number is a new
+    symbol, see `as_symbol`."""
+    if isinstance(frames, torch.SymInt):
+        frames = as_symbol(torch.scalar_tensor(frames, dtype=torch.int64), 2, x.shape[2])
+    return x.narrow(2, 0, frames)
+
+
 def fourier_table(points: int, bins: Tensor) -> Tensor:
     """Return `functional.fourier_table` in float32, for a number of points that may be a symbol."""
     count = torch.scalar_tensor(points, dtype=torch.int64)
     turns = torch.outer(torch.arange(points), bins) % count
-    phase = turns.float() * (2 * math.pi / count.float())
+    # torch's exporter to ONNX rounds every number to float32.
+    turn = torch.full_like(count, _TURN[0], dtype=torch.float64) + _TURN[1]
+    phase = (turns.double() * (turn / count)).float()
     return torch.cat([phase.cos(), phase.sin()], 1)
 
 

@@ -22,7 +22,7 @@ _OVERSAMPLING = 8
 _WIDEST = 2.0
 # Deviation of the Gaussian low-pass, in halves of its window: initial value, and range.
 _LOW_PASS, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS = 0.4, 0.05, 0.5
-_FLOOR = 1e-7  # power below which all is silence, 70 dB below full scale
+FLOOR = 1e-7  # power below which all is silence, 70 dB below full scale
 
 
 class Leaf(Frontend):
@@ -83,6 +83,8 @@ class Leaf(Frontend):
         self.step = _largest_step(self.hop, sample_rate / (_OVERSAMPLING * max(widths)))
         self.taps = 2 * round(sample_rate * window_ms / 2000) + 1
         self.low_pass_taps = 2 * (self.taps // 2 // self.step) + 1
+        # A frame hears so many samples on each side of its centre.
+        self.reach = self.low_pass_taps // 2 * self.step + self.taps // 2
         turns = 2 * math.pi / sample_rate
         self.centres = nn.Parameter(torch.tensor([turns * centre for centre in edges[1:-1]]))
         # In the spectrum, the deviation of the filter is 1 / σ.
@@ -109,6 +111,10 @@ class Leaf(Frontend):
         envelope = (-(times**2) / (2 * widths**2)).exp() / (math.sqrt(2 * math.pi) * widths)
         return torch.cat([(centres * times).cos() * envelope, (centres * times).sin() * envelope])
 
+    def centre_frequencies(self) -> Tensor:
+        """Return the centre frequency of each filter in Hz, (filters,)."""
+        return self.centres.detach().clamp(0, math.pi) * self.sample_rate / (2 * math.pi)
+
     def low_pass_filters(self) -> Tensor:
         """Return the Gaussian low-pass of each filter's power: (filters, 1, low_pass_taps), each of sum 1."""
         times = torch.linspace(-1, 1, self.low_pass_taps, device=self.low_pass.device)
@@ -123,9 +129,8 @@ class Leaf(Frontend):
             raise ValueError(f"a waveform needs at least {self.hop} samples, but has {waveform.shape[-1]}")
         frames = waveform.shape[-1] // self.hop
         # Frame i is centred on the middle of hop i.
-        reach = self.low_pass_taps // 2 * self.step + self.taps // 2
-        left = reach - self.hop // 2
-        right = (frames - 1) * self.hop + self.hop // 2 + reach + 1 - waveform.shape[-1]
+        left = self.reach - self.hop // 2
+        right = (frames - 1) * self.hop + self.hop // 2 + self.reach + 1 - waveform.shape[-1]
         padded = nn.functional.pad(waveform.unsqueeze(1), (left, right))
         real, imaginary = conv1d(padded, self.filters().unsqueeze(1), stride=self.step).chunk(2, 1)
         power = real.square() + imaginary.square()
@@ -139,7 +144,7 @@ class Leaf(Frontend):
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast("cpu" if waveform.is_meta else waveform.device.type, enabled=False):
             energy = self.resampling(self.energy(waveform))
-            return self.pcen(energy.clamp(min=_FLOOR))
+            return self.pcen(energy.clamp(min=FLOOR))
 
     def features(self, waveform: Tensor) -> Tensor:
         return self(waveform).unsqueeze(-3)
