@@ -16,8 +16,9 @@ Hertz = Annotated[float, Between(0, 192_000)]
 
 # The highest frequency by default, as a fraction of the sample rate: the 7800 Hz of Tagliasacchi et al. 2019.
 _HIGHEST = 7800 / 16_000
-# No frontend comes near this limit; without it a stranger's model could exhaust the memory.
-_LARGEST_TABLE = 20_000_000
+# No frontend comes near these limits. Without them a stranger's model could exhaust the memory. They count
+# the numbers in the tables of a frontend, and those that it computes from one second of sound.
+_LARGEST_TABLE, _MOST_PER_SECOND = 20_000_000, 100_000_000
 
 
 @dataclass
@@ -71,11 +72,33 @@ class FrontendSettings:
         self._check_frequencies()
         self._check_hops()
         self._check_windows()
+        self._check_memory()
+
+    @property
+    def learns_hop(self) -> bool:
+        """Whether the hop is learned, from a dense grid."""
+        return self.kind in ("learned_resolution", "leaf")
+
+    @property
+    def windows(self) -> tuple[float, ...]:
+        """Lengths in milliseconds of the windows of this kind."""
+        return tuple(self.windows_ms) if self.kind == "learned_resolution" else (self.window_ms,)
 
     @property
     def images(self) -> int:
         """Number of spectrograms of the same sound, the input channels of the network."""
-        return len(self.windows_ms) if self.kind == "learned_resolution" else 1
+        return len(self.windows)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the features, before a learned resolution makes its own of them."""
+        return self.dense_channels if self.kind == "learned_resolution" else self.mel_channels
+
+    @property
+    def grid_hop_ms(self) -> float:
+        """Distance in milliseconds between the frames of the features, in whole samples."""
+        hop = self.dense_hop_ms if self.learns_hop else self.hop_ms
+        return max(1, round(self.sample_rate * hop / 1000)) * 1000 / self.sample_rate
 
     @property
     def highest_hz(self) -> float:
@@ -110,12 +133,12 @@ class FrontendSettings:
                 raise ValueError(
                     f"frontend.{name} is {hop:g}, less than a sample at {self.sample_rate} Hz: raise it"
                 )
-        if self._analysis[1] == "dense_hop_ms" and self.dense_hop_ms > self.hop_ms:
+        if self.learns_hop and self.dense_hop_ms > self.hop_ms:
             raise ValueError(
                 f"frontend.dense_hop_ms is {self.dense_hop_ms:g}, but frontend.hop_ms, where the learned hop "
                 f"begins, is {self.hop_ms:g}: lower frontend.dense_hop_ms"
             )
-        if self.kind == "learned_resolution" and self.dense_channels < self.mel_channels:
+        if self.channels < self.mel_channels:
             raise ValueError(
                 f"frontend.dense_channels is {self.dense_channels}, but frontend.mel_channels, where the "
                 f"learned ones begin, is {self.mel_channels}: raise frontend.dense_channels"
@@ -124,7 +147,7 @@ class FrontendSettings:
     def _check_windows(self) -> None:
         of_windows, of_hop, of_channels = self._analysis
         hop, channels = getattr(self, of_hop), getattr(self, of_channels)
-        windows = self.windows_ms if self.kind == "learned_resolution" else [self.window_ms]
+        windows = self.windows
         if min(windows) < hop:
             raise ValueError(
                 f"frontend.{of_windows}: a window of {min(windows):g} ms leaves out sound between frames "
@@ -143,3 +166,18 @@ class FrontendSettings:
                 fft_length(self.sample_rate, window, hop, channels, self.f_min, self.highest_hz)
             except ValueError as error:
                 raise ValueError(f"frontend.{of_channels}: {error}") from error
+
+    def _check_memory(self) -> None:
+        of_windows, of_hop, of_channels = self._analysis
+        frames = 1000 / self.grid_hop_ms
+        features = frames * self.channels * self.images
+        samples = [max(1, round(self.sample_rate * window / 1000)) for window in self.windows]
+        spectrum = frames * sum(1 << (window - 1).bit_length() for window in samples)
+        if self.kind == "leaf":
+            spectrum = 2.0 * self.sample_rate * self.channels  # the outputs of the filters
+        if max(features, spectrum) > _MOST_PER_SECOND:
+            raise ValueError(
+                f"frontend.{of_hop}: {self.channels} channels every {self.grid_hop_ms:g} ms at "
+                f"{self.sample_rate} Hz make more than {_MOST_PER_SECOND:,} numbers of each second of sound: "
+                f"lengthen it, shorten frontend.{of_windows}, or lower frontend.{of_channels}"
+            )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audiostride.errors import UserError
-from audiostride.export.plain import SHORTEST_S
+from audiostride.export.plain import shortest_waveform
 from audiostride.models.classifier import Classifier
 
 # Differences that count as rounding: of logits in float32, also as a fraction of the largest logit, and of
@@ -57,11 +57,11 @@ def onnx_runner(file: Path, threads: int = 1) -> Runner:
 
 
 def classifier_runner(classifier: Classifier) -> Runner:
-    """Return a classifier as a function like an exported model."""
+    """Return a classifier as a function like an exported model, which never splits waveforms into windows."""
 
     @torch.inference_mode()
     def run(waveform: Tensor) -> list[Tensor]:
-        return list(classifier(waveform).values())
+        return list(classifier.classify(classifier.spectrogram(waveform)).values())
 
     return run
 
@@ -82,8 +82,8 @@ def check_sounds(
         sounds: waveforms (samples,), floating point in [−1, 1], of any length.
         int16: return int16 samples instead of float32.
     """
-    rate = classifier.sample_rate
-    several = [round(seconds * rate) for seconds in (SHORTEST_S, classifier.window_s, 2.345)]
+    rate, shortest = classifier.sample_rate, shortest_waveform(classifier) if samples is None else samples
+    several = [max(shortest, round(seconds * rate)) for seconds in (0, classifier.window_s, 2.345)]
     lengths = several if samples is None else [samples]
     generator = torch.Generator().manual_seed(0)
     batches = [
@@ -91,7 +91,6 @@ def check_sounds(
     ]
     batches += [_voice(length, rate).unsqueeze(0) for length in lengths]
     for sound in sounds:
-        shortest = round(SHORTEST_S * rate) if samples is None else samples
         padded = functional.pad(sound, (0, max(0, shortest - len(sound))))
         batches.append(padded[:samples].unsqueeze(0))
     clipped = [batch.clamp(-1, 1) for batch in batches]

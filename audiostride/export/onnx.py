@@ -7,18 +7,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.errors import UserError
 from audiostride.export.check import Difference, as_int16, check, check_sounds, compare, onnx_runner
 from audiostride.export.metadata import metadata
 from audiostride.export.packages import require
-from audiostride.export.plain import WAVEFORM, PlainClassifier, exported_program, quiet
+from audiostride.export.plain import WAVEFORM, PlainClassifier, exported_program, fixed_length, quiet
 from audiostride.export.quantise import quantise
+from audiostride.export.shown import shown_names
 from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier
 
 Precision = Literal["float32", "float16", "int8"]
-Also = Literal["spectrogram", "kept"]
 # torch's exporter writes this version without converting it, and onnxruntime-web runs it.
 _OPSET = 18
 _LARGEST_BYTES = 2e9
@@ -31,7 +30,7 @@ def export_onnx(
     seconds: float | None = None,
     precision: Precision = "float32",
     int16: bool = False,
-    also: Sequence[Also] = (),
+    also: Sequence[str] = (),
     sounds: Sequence[Tensor] = (),
     calibration: Sequence[Tensor] = (),
 ) -> dict[str, Difference]:
@@ -39,7 +38,8 @@ def export_onnx(
 
     The input is `waveform` (batch, samples), of any batch and any length from 0.1 s to an hour. The outputs
     are the logits (batch, classes) of each task in float32, named after the task (see `output_names`). They
-    are those of `classifier(waveform)` for the whole waveform. The file's metadata is that of `metadata`.
+    are those of the whole waveform. `classifier(waveform)` gives the same up to 60 s; it splits longer
+    waveforms into windows. The file's metadata is that of `metadata`.
 
     Args:
         classifier: the classifier, in evaluation mode.
@@ -47,9 +47,9 @@ def export_onnx(
         seconds: length of the waveforms, if it is to be fixed; resampling matrices then become constants.
         precision: "float16" and "int8" make the file smaller. The frontend stays in float32.
         int16: take int16 samples instead of float32 in [−1, 1].
-        also: further outputs, (batch, time, mel) each, see `ShownSpectrograms`: "spectrogram" is the natural
-            logarithm of the power in mel channels, "kept" what the first layer's low-pass leaves of it. Only
-            DiffStride and spectral pooling have a low-pass.
+        also: further outputs, (batch, time, channels) each, see `ShownSpectrograms`: "spectrogram" is the
+            natural logarithm of the power in mel channels, or what the frontend makes instead of it; "kept"
+            is what a low-pass leaves of it, see `low_pass`.
         sounds: waveforms (samples,), float32 in [−1, 1], to compare on, besides noise.
         calibration: batches (batch, samples) of the same type from the training data, which int8 needs.
 
@@ -57,19 +57,19 @@ def export_onnx(
         From task to the differences between ONNX Runtime and PyTorch.
 
     Raises:
-        UserError: if a package is missing, if the network is too large for one file, or if the differences
-            are too large (see `check`). The file is not written then.
+        UserError: if a package is missing, if the network is too large for one file, if a fixed length is
+            too short, or if the differences are too large (see `check`). The file is not written then.
         ValueError: if "kept" is asked for, but the classifier has no low-pass; if int8 gets no calibration.
     """
     require("onnx", "onnxscript", "onnxruntime")
-    if "kept" in also and not has_low_pass(classifier):
-        raise ValueError(f"{classifier.trunk.downsampling} downsampling has no low-pass to show")
+    if not set(also) <= set(shown_names(classifier)):
+        raise ValueError("the classifier has no low-pass to show: ask for its spectrogram alone")
     if precision == "int8" and not calibration:
         raise ValueError("int8 needs waveforms to calibrate on")
     _check_size(classifier, path)
-    samples = None if seconds is None else round(seconds * classifier.sample_rate)
+    samples = fixed_length(classifier, seconds)
     plain = PlainClassifier(classifier, samples, half=precision == "float16", also=also)
-    model = _model(plain, samples, int16)
+    model = _model(plain, int16)
     if precision == "int8":
         model = quantise(model, list(map(as_int16, calibration)) if int16 else calibration)
     for key, value in metadata(classifier).items():
@@ -90,12 +90,12 @@ def _check_size(classifier: Classifier, path: Path) -> None:
         )
 
 
-def _model(plain: PlainClassifier, samples: int | None, int16: bool) -> Any:
+def _model(plain: PlainClassifier, int16: bool) -> Any:
     """Return a plain classifier as a ModelProto."""
     import onnx_ir
 
     with quiet():
-        exported = exported_program(plain, plain.classifier.sample_rate, samples, int16)
+        exported = exported_program(plain, int16)
         program = torch.onnx.export(exported, dynamo=True, opset_version=_OPSET, verbose=False)
     assert program is not None
     graph = program.model.graph
@@ -105,7 +105,7 @@ def _model(plain: PlainClassifier, samples: int | None, int16: bool) -> Any:
             value.name = f"value_{number}_{place}"  # frees the names of the outputs
     (waveform,) = graph.inputs
     waveform.name = WAVEFORM
-    waveform.shape = onnx_ir.Shape(["batch", samples or "samples"])
+    waveform.shape = onnx_ir.Shape(["batch", plain.samples or "samples"])
     for value, name in zip(graph.outputs, plain.names, strict=True):
         value.name = name
         assert value.shape is not None

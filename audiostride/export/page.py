@@ -21,13 +21,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
-import audiostride
-from audiostride.analysis.cutoffs import stride_table
-from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.errors import UserError
 from audiostride.export.check import Difference
-from audiostride.export.onnx import Also, export_onnx
-from audiostride.export.plain import output_names
+from audiostride.export.onnx import export_onnx
+from audiostride.export.page_settings import page_settings
+from audiostride.export.shown import shown_names
 from audiostride.models.classifier import Classifier
 
 RUNTIME_VERSION = "1.30.0"
@@ -103,41 +101,24 @@ def write_page(
     """
     _check_folder(folder)
     content = read_runtime(runtime) if runtime else {}
-    also: list[Also] = ["spectrogram", "kept"] if has_low_pass(classifier) else ["spectrogram"]
     with TemporaryDirectory() as temporary:
         file = Path(temporary) / _MODEL
-        differences = export_onnx(classifier, file, seconds=classifier.window_s, also=also, sounds=sounds)
+        differences = export_onnx(
+            classifier, file, seconds=classifier.window_s, also=shown_names(classifier), sounds=sounds
+        )
         content[_MODEL] = file.read_bytes()
     static = files("audiostride.export") / "page"
     content |= {script: (static / script).read_bytes() for script in _SCRIPTS}
     content[_INDEX] = _index(classifier, name, None if runtime else _NETWORK).encode()
-    settings = _settings(classifier, name, content[_MODEL], also, "./" if runtime else _ADDRESS)
+    settings = page_settings(classifier, name) | _files(content[_MODEL], "./" if runtime else _ADDRESS)
     content[_SETTINGS] = json.dumps(settings, indent=1).encode()
     _write_files(content, folder)
     return differences
 
 
-def _settings(
-    classifier: Classifier, name: str, model: bytes, also: Sequence[str], runtime: str
-) -> dict[str, Any]:
-    """Return what the scripts of the page need to know."""
-    frontend, tasks = classifier.frontend, list(classifier.labels)
+def _files(model: bytes, runtime: str) -> dict[str, Any]:
+    """Return the settings that name the files that the page loads, with their hashes."""
     return {
-        "audiostride": audiostride.__version__,
-        "name": name,
-        "labels": classifier.labels,
-        "outputs": dict(zip(tasks, output_names(tasks), strict=True)),
-        "spectrograms": also,
-        "sample_rate": classifier.sample_rate,
-        "window_s": classifier.window_s,
-        "frame_samples": frontend.hop,
-        "mel": {
-            "channels": frontend.mel_channels,
-            "f_min": frontend.f_min,
-            "f_max": frontend.f_max,
-            "offset": frontend.offset,
-        },
-        "cutoffs": _cutoffs(classifier),
         "model": {"file": _MODEL, "integrity": _integrity(model), "bytes": len(model)},
         "runtime": {
             "version": RUNTIME_VERSION,
@@ -162,15 +143,6 @@ def _index(classifier: Classifier, name: str, network: str | None) -> str:
         inline_script=Markup(_OPENED_AS_FILE),
         inline_hash=inline_hash,
     )
-
-
-def _cutoffs(classifier: Classifier) -> dict[str, float] | None:
-    """Return the pass bands of the first layer, if it has low-pass windows."""
-    if not has_low_pass(classifier):
-        return None
-    rows = [row for row in stride_table(classifier) if row["layer"] == 1]
-    edges = {row["axis"]: row["pass_band"] for row in rows}
-    return {"time_hz": edges["time"], "cycles_per_mel": edges["frequency"]}
 
 
 def _integrity(content: bytes) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audiostride.export.check import Difference, Runner, check, check_sounds, compare
 from audiostride.export.metadata import metadata
-from audiostride.export.plain import PlainClassifier, exported_program, quiet
+from audiostride.export.plain import PlainClassifier, exported_program, fixed_length, quiet
 from audiostride.files import replace_when_complete
 from audiostride.models.classifier import Classifier
 
@@ -29,10 +29,10 @@ def export_program(
     a dict from the output's name (see `output_names`) to the logits (batch, classes) in float32. Each entry
     of `metadata` is an extra file of this name. Arguments, result and errors are those of `export_onnx`.
     """
-    samples = None if seconds is None else round(seconds * classifier.sample_rate)
+    samples = fixed_length(classifier, seconds)
     plain = PlainClassifier(classifier, samples, half=precision == "float16")
     with quiet():
-        program = exported_program(plain, classifier.sample_rate, samples, int16)
+        program = exported_program(plain, int16)
         with replace_when_complete(path) as new:
             with new.open("wb") as file:
                 torch.export.save(program, file, extra_files=metadata(classifier))

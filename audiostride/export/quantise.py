@@ -11,6 +11,8 @@ from audiostride.export.plain import WAVEFORM, quiet
 
 # The layers with most of the weights and multiplications. Resampling and normalisation stay in float32.
 _QUANTISED = ["Conv", "Gemm"]
+# What the names of the frontend's tables begin with, see `PlainClassifier`.
+_FRONTEND = "classifier.frontend."
 
 
 def quantise(model: Any, calibration: Sequence[Tensor]) -> Any:
@@ -52,13 +54,5 @@ def quantise(model: Any, calibration: Sequence[Tensor]) -> Any:
 
 
 def frontend_nodes(model: Any) -> list[str]:
-    """Return the names of the nodes up to the logarithm of the power."""
-    made_by = {output: node for node in model.graph.node for output in node.output}
-    found: dict[str, Any] = {}
-    waiting = [node for node in model.graph.node if node.op_type == "Log"]
-    while waiting:
-        node = waiting.pop()
-        if node.name not in found:
-            found[node.name] = node
-            waiting += [made_by[name] for name in node.input if name in made_by]
-    return list(found)
+    """Return the names of the nodes that take a table of the frontend, such as the basis of a transform."""
+    return [node.name for node in model.graph.node if any(name.startswith(_FRONTEND) for name in node.input)]

@@ -11,7 +11,7 @@ from audiostride.errors import UserError
 from audiostride.export.check import Difference, classifier_runner, onnx_runner
 from audiostride.export.onnx import Precision, export_onnx
 from audiostride.export.page import write_page
-from audiostride.export.plain import output_names
+from audiostride.export.plain import fixed_length, output_names
 from audiostride.export.program import export_program
 from audiostride.export.recordings import accuracies, calibration_batches, open_corpora, some_recordings
 from audiostride.models.classifier import Classifier
@@ -51,7 +51,7 @@ def export_run(
             model differs too much.
     """
     classifier, data = _open(run, checkpoint)
-    samples = None if seconds is None else round(seconds * classifier.sample_rate)
+    samples = fixed_length(classifier, seconds)
     sounds = some_recordings(data, "test") if data else []
     file.parent.mkdir(parents=True, exist_ok=True)
     write = export_program if file.suffix == ".pt2" else export_onnx

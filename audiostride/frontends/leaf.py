@@ -22,7 +22,7 @@ _OVERSAMPLING = 6
 _WIDEST = 2.0
 # Deviation of the Gaussian low-pass, in halves of its window: initial value, and range.
 _LOW_PASS, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS = 0.4, 0.05, 0.5
-_FLOOR = 1e-7  # power below which all is silence, 64 dB below that of a sine of full scale
+FLOOR = 1e-7  # power below which all is silence, 64 dB below that of a sine of full scale
 
 
 class Leaf(Frontend):
@@ -102,6 +102,11 @@ class Leaf(Frontend):
         )
 
     @property
+    def reach(self) -> int:
+        """Number of samples that a frame hears on each side of its centre."""
+        return self.low_pass_taps // 2 * self.step + self.taps // 2
+
+    @property
     def centres(self) -> Tensor:
         """Centre frequencies η of the filters in radians per sample, (filters,)."""
         return limited(self.log_centres, -math.inf, math.log(math.pi)).exp()
@@ -140,9 +145,8 @@ class Leaf(Frontend):
         waveform = self.checked(waveform)
         frames = waveform.shape[-1] // self.hop
         # Frame i is centred on the middle of hop i.
-        reach = self.low_pass_taps // 2 * self.step + self.taps // 2
-        left = reach - self.hop // 2
-        right = (frames - 1) * self.hop + self.hop // 2 + reach + 1 - waveform.shape[-1]
+        left = self.reach - self.hop // 2
+        right = (frames - 1) * self.hop + self.hop // 2 + self.reach + 1 - waveform.shape[-1]
         padded = pad(waveform.reshape(-1, 1, waveform.shape[-1]), (left, right))
         real, imaginary = conv1d(padded, self.filters().unsqueeze(1), stride=self.step).chunk(2, 1)
         power = real.square() + imaginary.square()
@@ -157,7 +161,7 @@ class Leaf(Frontend):
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(autocast_device(waveform.device), enabled=False):
             energy = self.resampling(self.energy(waveform))
-            return self.pcen(energy.clamp(min=_FLOOR))
+            return self.pcen(energy.clamp(min=FLOOR))
 
     def features(self, waveform: Tensor) -> Tensor:
         return self(waveform).unsqueeze(-3)

@@ -54,9 +54,18 @@ class LogMel(MelPower):
         self.smallest_deviation = 1.0 if compression == "log" else 0.05
 
     def forward(self, waveform: Tensor) -> Tensor:
-        power = self.power(waveform)
-        compressed = power + self.offset
-        return compressed.log() if self.compression == "log" else compressed ** (1 / 3)
+        return self.compress(self.power(waveform))
+
+    def compress(self, power: Tensor) -> Tensor:
+        """Return the spectrogram of this power, ≥ 0."""
+        shifted = power + self.offset
+        return shifted.log() if self.compression == "log" else shifted ** (1 / 3)
+
+    def log_power(self, spectrogram: Tensor) -> Tensor:
+        """Return the natural logarithm of the power, plus the offset, of this spectrogram."""
+        if self.compression == "log":
+            return spectrogram
+        return (self.power_of(spectrogram) + self.offset).log()
 
     def power_of(self, spectrogram: Tensor) -> Tensor:
         """Return the power that was compressed to this spectrogram, ≥ 0."""

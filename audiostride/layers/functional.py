@@ -135,9 +135,11 @@ def bin_multiplicity(n: int, length: int, bins: Tensor, dtype: torch.dtype) -> T
 
 def fourier_table(points: int, bins: Tensor, dtype: torch.dtype) -> Tensor:
     """Return (points, 2 · bins): the cosines of all bins, then their sines, at `points` uniform points."""
-    # The phase is reduced in whole numbers, which is exact.
+    # The phase is reduced in whole numbers, which is exact, and rounded once. A factor that is rounded would
+    # move all phases in the same direction, which adds up at the edges of long axes.
     turns = torch.outer(torch.arange(points, device=bins.device), bins) % points
-    phase = turns.to(dtype) * (2 * math.pi / points)
+    exact = dtype if bins.device.type == "mps" else torch.float64  # which Apple's GPUs do not have
+    phase = (turns.to(exact) * (2 * math.pi / points)).to(dtype)
     return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 

@@ -122,14 +122,24 @@ class Classifier(nn.Module):
             waveform: (batch, samples).
             gain: (batch,), factor of each waveform after its level is normalised, for augmentation.
         """
+        read_strides(self)
+        return self.frontend.downsample(self.features(waveform, gain))
+
+    def features(self, waveform: Tensor, gain: Tensor | None = None) -> Tensor:
+        """Return the frontend's features (batch, images, frames, channels), normalised per channel.
+
+        The network takes what the frontend's `downsample` makes of them, see `spectrogram`.
+
+        Args:
+            waveform, gain: as in `spectrogram`.
+        """
         if waveform.ndim != 2:
             raise ValueError(f"expected waveforms (batch, samples), but got shape {tuple(waveform.shape)}")
         if self.settings.level == "rms":
             waveform = normalise_level(waveform)
             waveform = waveform if gain is None else waveform * gain[:, None]
-        read_strides(self)
         features = self.frontend.features(waveform).to(next(self.heads.parameters()).dtype)
-        return self.frontend.downsample(self.normalised(features))
+        return self.normalised(features)
 
     def input_size(self, samples: int | None = None) -> tuple[int, int]:
         """Return (time, mel) of the network's input for so many samples, by default those of a window."""

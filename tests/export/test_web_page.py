@@ -79,14 +79,15 @@ def test_page_holds_all_files_that_it_names(tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "page" / "model.json").read_text())
     assert settings["labels"] == LABELS
     assert settings["runtime"]["base"].startswith("https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/")
-    assert settings["spectrograms"] == ["spectrogram", "kept"]
+    captions = settings["spectrograms"]["captions"]
+    assert captions["spectrogram"] == "Spectrogram"
+    assert captions["kept"].startswith("What the first layer keeps: up to ")
 
 
 def test_model_without_a_low_pass_shows_the_spectrogram_alone(tmp_path: Path) -> None:
     page.write_page(small("max"), "run", tmp_path / "page")
     settings = json.loads((tmp_path / "page" / "model.json").read_text())
-    assert settings["spectrograms"] == ["spectrogram"]
-    assert settings["cutoffs"] is None
+    assert settings["spectrograms"]["captions"] == {"spectrogram": "Spectrogram"}
 
 
 @pytest.mark.usefixtures("fake_runtime")

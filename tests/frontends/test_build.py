@@ -67,7 +67,7 @@ def test_features_have_the_shape_that_it_says(kind: Kind, rate: int) -> None:
 @EACH_KIND
 def test_cost_grows_with_the_length_and_with_the_channels(kind: Kind) -> None:
     few, many = (build_frontend(FrontendSettings(kind=kind, mel_channels=n)) for n in (32, 64))
-    assert many.macs(160_000) > 7 * many.macs(16000) > 0
+    assert many.macs(160_000) > 5 * many.macs(16000) > 0  # long axes go through the FFT
     if kind != "leaf":  # fewer filters are wider, and the power of wider ones is computed at more samples
         assert few.macs(16000) < many.macs(16000)
 

@@ -4,7 +4,9 @@ import * as figures from "./figures.js";
 import { addWindows, emptyResult, labelWindows, Problem, windowLength } from "./model.js";
 import { decode, Microphone, resample, wav } from "./sound.js";
 
-const LONGEST_S = 600; // longer sounds are cut off here, since browsers hold them in memory
+// Longer sounds are cut off here, since browsers hold them in memory.
+const LONGEST_S = 600;
+const MOST_SAMPLES = 48000 * LONGEST_S;
 const LIVE_WINDOWS = 4; // the microphone's newest window is labelled so often per window
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((part) => [part.id, part]));
 
@@ -67,16 +69,14 @@ async function start() {
 }
 
 function fillAbout(settings) {
-  const { runtime, cutoffs, model } = settings;
+  const { runtime, model } = settings;
   const labels = Object.entries(settings.labels).map(
     ([task, names]) => `${names.length} of ${figures.plain(task)}`,
   );
   const facts = {
     Labels: labels.join(", "),
     Window: `${settings.window_s} s at ${settings.sample_rate} Hz`,
-    "Learned cut-offs of the first layer": cutoffs
-      ? `${cutoffs.time_hz.toFixed(1)} Hz over time, ${cutoffs.cycles_per_mel.toFixed(3)} cycles per mel channel`
-      : "none, its strides are not learned in the Fourier domain",
+    ...settings.facts,
     Model: `${settings.name}, ${(model.bytes / 1e6).toFixed(1)} MB, by audiostride ${settings.audiostride}`,
     Runtime:
       `ONNX Runtime Web ${runtime.version}, ${(runtime.wasm.bytes / 1e6).toFixed(0)} MB, from ` +
@@ -94,6 +94,7 @@ function fillHops({ window_s }) {
   }
 }
 
+const longestSeconds = ({ sample_rate }) => Math.floor(Math.min(LONGEST_S, MOST_SAMPLES / sample_rate));
 const hopSamples = () => Math.round(windowLength(state.settings) / Number(page.hop.value));
 
 // Sounds
@@ -124,20 +125,22 @@ async function labelBytes(bytes, name) {
 /** Label a whole sound and show it, unless another sound comes in between. */
 async function labelSamples(samples, name) {
   const turn = ++state.busy;
-  const { sample_rate } = state.settings;
-  const kept = samples.subarray(0, LONGEST_S * sample_rate);
+  const { settings } = state;
+  const longest = longestSeconds(settings);
+  const kept = samples.subarray(0, longest * settings.sample_rate);
   Object.assign(state, { samples: kept, name, selected: null });
   const begun = performance.now();
-  for await (const part of labelWindows(state.run, state.settings, kept, hopSamples())) {
+  for await (const part of labelWindows(state.run, settings, kept, hopSamples())) {
     if (turn !== state.busy) return;
     if (part.done < part.count) say(`Labelling ${name}: ${part.done} of ${part.count} windows …`);
     else state.result = part.result;
   }
   showSound();
   const took = (performance.now() - begun) / 1000;
-  const cutOff = samples.length > kept.length ? ` Only the first ${LONGEST_S / 60} minutes were labelled.` : "";
+  const minutes = Number((longest / 60).toFixed(1));
+  const cutOff = samples.length > kept.length ? ` Only the first ${minutes} minutes were labelled.` : "";
   const windows = state.result.begins.length === 1 ? "1 window" : `${state.result.begins.length} windows`;
-  const answer = figures.inWords(state.settings, figures.logitsAt(state.result, null));
+  const answer = figures.inWords(settings, figures.logitsAt(state.result, null));
   say(`${windows} labelled in ${took.toFixed(2)} s.${cutOff}`);
   page.announcement.textContent = `${name}: ${answer}`;
 }
@@ -292,7 +295,7 @@ async function labelLive(settings) {
   let heard = "";
   let drawn = 0;
   state.result = null;
-  for (let next = window_s; next <= LONGEST_S; ) {
+  for (let next = window_s; next <= longestSeconds(settings); ) {
     page.scope.textContent = `Listening, ${Math.floor(microphone.seconds)} s`;
     await microphone.until(next);
     if (!microphone.open) break;

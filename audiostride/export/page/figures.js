@@ -11,11 +11,14 @@ const COLOURS = Array.from({ length: 256 }, (_, level) => {
   const at = (colour, channel) => parseInt(colour.slice(2 * channel, 2 * channel + 2), 16);
   return [0, 1, 2].map((c) => at(low, c) + (at(high, c) - at(low, c)) * (place % 1));
 });
-// Range of the colours below the loudest frame, and the lowest level that counts as loud.
+// Range of the colours below the loudest frame, and the lowest level that counts as loud: in decibels, and of energy
+// that is normalised, whose colours begin at 0.
 const RANGE_DB = 80;
 const QUIET_DB = -20;
+const QUIET_NORMALISED = 0.1;
 const DB = 10 / Math.LN10;
-const TICKS_HZ = [250, 500, 1000, 2000, 4000];
+const TICKS_HZ = Array.from({ length: 11 }, (_, octave) => 125 * 2 ** octave);
+const TICK_DISTANCE = 0.085; // of the height of a spectrogram
 const TICKS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120];
 const MOST_COLUMNS = 16384; // browsers limit the width of a canvas
 const LEAST_PIXELS = 72; // width of a window
@@ -48,10 +51,10 @@ export function windowTimes(result, settings) {
 export function draw(rows, result, settings, hop, available) {
   const duration = result.length / settings.sample_rate;
   const width = Math.max(available, Math.ceil((duration / (hop / settings.sample_rate)) * LEAST_PIXELS));
-  const levels = Object.values(result.spectrograms).flatMap((values) => loudest(values));
-  const top = Math.max(QUIET_DB, DB * Math.max(...levels));
+  const { captions, centres_hz } = settings.spectrograms;
+  const range = colourRange(Object.values(result.spectrograms), settings.spectrograms);
   const spectrograms = Object.entries(result.spectrograms).map(([name, values]) =>
-    row(captionOf(name, settings), spectrogram(name, values, settings, top), melAxis(settings)),
+    row(captions[name], spectrogram(name, values, settings.spectrograms, range), frequencyAxis(centres_hz)),
   );
   const lanes = Object.entries(settings.labels).map(([task, labels]) =>
     row(plain(task), lane(labels, result, result.logits[task]), shareAxis()),
@@ -66,13 +69,12 @@ function loudest(values) {
   return highest;
 }
 
-function captionOf(name, settings) {
-  if (name === settings.spectrograms[0]) return "Spectrogram";
-  const { cutoffs } = settings;
-  return cutoffs
-    ? `What the first layer keeps: up to ${cutoffs.time_hz.toFixed(0)} Hz over time, ` +
-        `${cutoffs.cycles_per_mel.toFixed(2)} cycles per mel channel`
-    : "What the first layer keeps";
+/** Return the values of the darkest and of the brightest colour. */
+function colourRange(spectrograms, { offset }) {
+  const top = Math.max(...spectrograms.map(loudest));
+  if (offset === null) return [0, Math.max(QUIET_NORMALISED, top)];
+  const highest = Math.max(QUIET_DB, DB * top) / DB;
+  return [Math.max(highest - RANGE_DB / DB, Math.log(offset)), highest];
 }
 
 function row(caption, plot, axis = "") {
@@ -85,17 +87,16 @@ function row(caption, plot, axis = "") {
   );
 }
 
-function spectrogram(name, values, settings, top) {
-  const { channels } = settings.mel;
+function spectrogram(name, values, { captions, centres_hz, axis }, [bottom, top]) {
+  const channels = centres_hz.length;
   const frames = values.length / channels;
   const columns = Math.min(frames, MOST_COLUMNS);
-  const bottom = Math.max(top - RANGE_DB, DB * Math.log(settings.mel.offset));
   const canvas = element("canvas", {
     className: "plot",
     width: columns,
     height: channels,
     role: "img",
-    "aria-label": `${captionOf(name, settings)}, on a mel axis from ${settings.mel.f_min} to ${settings.mel.f_max} Hz`,
+    "aria-label": `${captions[name]}, on ${axis}`,
   });
   const image = new ImageData(columns, channels);
   for (let column = 0; column < columns; column++) {
@@ -105,7 +106,7 @@ function spectrogram(name, values, settings, top) {
       let value = -Infinity;
       for (let frame = from; frame < to; frame++) value = Math.max(value, values[frame * channels + channel]);
       if (value === -Infinity) continue; // not labelled yet
-      const level = Math.round((255 * (DB * value - bottom)) / (top - bottom));
+      const level = Math.round((255 * (value - bottom)) / (top - bottom));
       const colour = COLOURS[Math.max(0, Math.min(255, level))];
       image.data.set([...colour, 255], 4 * ((channels - 1 - channel) * columns + column));
     }
@@ -114,16 +115,28 @@ function spectrogram(name, values, settings, top) {
   return canvas;
 }
 
-const mel = (hertz) => 2595 * Math.log10(1 + hertz / 700);
-
-function melAxis({ mel: { channels, f_min, f_max } }) {
-  const ticks = TICKS_HZ.map((hertz) => {
-    // Channels lie evenly between both edges, and the image reaches half a channel beyond the outermost ones.
-    const place = (mel(hertz) - mel(f_min)) / (mel(f_max) - mel(f_min));
-    const height = (place * (channels + 1) - 0.5) / channels;
-    return element("span", { style: { bottom: `${100 * height}%` } }, hertz < 1000 ? `${hertz}` : `${hertz / 1000} k`);
-  });
+function frequencyAxis(centres_hz) {
+  const ticks = frequencyTicks(centres_hz).map(({ hertz, height }) =>
+    element("span", { style: { bottom: `${100 * height}%` } }, hertz < 1000 ? `${hertz}` : `${hertz / 1000} k`),
+  );
   return element("div", { className: "hertz", ariaHidden: "true" }, element("i", {}, "Hz"), ...ticks);
+}
+
+/** Return frequencies to name on an axis of channels, and their heights from 0 to 1; close ones are left out. */
+function frequencyTicks(centres_hz) {
+  const ticks = [];
+  let free = 1 - TICK_DISTANCE; // the name of the unit is at the top
+  for (const hertz of TICKS_HZ.toReversed()) {
+    const above = centres_hz.findIndex((centre) => centre >= hertz);
+    if (above < 1) continue;
+    const [low, high] = centres_hz.slice(above - 1, above + 1);
+    // The image reaches half a channel beyond the centres of the outermost ones.
+    const height = (above - 0.5 + (hertz - low) / (high - low)) / centres_hz.length;
+    if (height > free) continue;
+    ticks.push({ hertz, height });
+    free = height - TICK_DISTANCE;
+  }
+  return ticks;
 }
 
 const shareAxis = () =>

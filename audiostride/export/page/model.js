@@ -114,7 +114,7 @@ export function ranked(labels, logits) {
  * Label a sound window by window.
  *
  * `run` is that of a model. Yields the result so far after each batch of windows: `begins` in samples, `logits` from
- * task to one array per window, and the spectrograms that the model gives, (frames · mel) over the whole sound.
+ * task to one array per window, and the spectrograms that the model gives, (frames · channels) over the whole sound.
  */
 export async function* labelWindows(run, settings, samples, hop) {
   const window = windowLength(settings);
@@ -128,20 +128,21 @@ export async function* labelWindows(run, settings, samples, hop) {
 }
 
 export function emptyResult(settings, length) {
-  const frames = Math.ceil(length / settings.frame_samples);
-  const spectrogram = () => new Float32Array(frames * settings.mel.channels).fill(-Infinity);
+  const { frame_samples, centres_hz, captions } = settings.spectrograms;
+  const frames = Math.ceil(length / frame_samples);
+  const spectrogram = () => new Float32Array(frames * centres_hz.length).fill(-Infinity);
   return {
     length,
     window: windowLength(settings),
     begins: [],
     logits: Object.fromEntries(Object.keys(settings.labels).map((task) => [task, []])),
-    spectrograms: Object.fromEntries(settings.spectrograms.map((name) => [name, spectrogram()])),
+    spectrograms: Object.fromEntries(Object.keys(captions).map((name) => [name, spectrogram()])),
   };
 }
 
 /** Add the outputs of a batch of windows to a result. */
 export function addWindows(result, settings, begins, outputs) {
-  const { channels } = settings.mel;
+  const { frame_samples, centres_hz } = settings.spectrograms;
   begins.forEach((begin, index) => {
     result.begins.push(begin);
     const part = (name) => {
@@ -151,7 +152,7 @@ export function addWindows(result, settings, begins, outputs) {
     for (const [task, name] of Object.entries(settings.outputs)) result.logits[task].push(part(name).slice());
     for (const [name, whole] of Object.entries(result.spectrograms)) {
       const values = part(name);
-      const offset = Math.round(begin / settings.frame_samples) * channels;
+      const offset = Math.round(begin / frame_samples) * centres_hz.length;
       const skipped = Math.max(0, -offset);
       whole.set(values.subarray(skipped, Math.max(skipped, whole.length - offset)), Math.max(0, offset));
     }

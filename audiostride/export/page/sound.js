@@ -2,13 +2,49 @@
 
 import { Problem } from "./model.js";
 
+// All browsers process sound at this rate in Hz and above. Lower rates are whole fractions of one that they do.
+const LOWEST_RATE = 8000;
+// Zero crossings on each side of the low-pass that takes every so many samples.
+const CROSSINGS = 16;
+
 /** Decode a sound file of any kind that the browser knows to mono samples at `rate`. */
 export async function decode(bytes, rate, name) {
+  const factor = Math.ceil(LOWEST_RATE / rate);
+  const context = offlineContext(1, factor * rate);
   try {
-    return mono(await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes));
+    return decimate(mono(await context.decodeAudioData(bytes)), factor);
   } catch {
     throw new Problem(`This browser cannot decode ${name}: choose a WAV, FLAC, MP3 or Ogg file.`);
   }
+}
+
+function offlineContext(length, rate) {
+  try {
+    return new OfflineAudioContext(1, length, rate);
+  } catch {
+    throw new Problem(`This browser does not process sound at the model's ${rate} Hz: use another one, such as Chrome.`);
+  }
+}
+
+/** Low-pass samples by a windowed sinc, and take every `factor`-th one. */
+export function decimate(samples, factor) {
+  if (factor === 1) return samples;
+  const reach = CROSSINGS * factor;
+  const taps = Array.from({ length: 2 * reach + 1 }, (_, tap) => {
+    const place = (tap - reach) / factor;
+    const sinc = place ? Math.sin(Math.PI * place) / (Math.PI * place) : 1;
+    return (sinc * Math.cos((Math.PI * place) / (2 * CROSSINGS)) ** 2) / factor;
+  });
+  const decimated = new Float32Array(Math.ceil(samples.length / factor));
+  for (let index = 0; index < decimated.length; index++) {
+    const first = index * factor - reach;
+    let sum = 0;
+    for (let tap = Math.max(0, -first); tap < taps.length && first + tap < samples.length; tap++) {
+      sum += taps[tap] * samples[first + tap];
+    }
+    decimated[index] = sum;
+  }
+  return decimated;
 }
 
 function mono(buffer) {
@@ -22,13 +58,14 @@ function mono(buffer) {
 /** Return mono samples at another rate. */
 export async function resample(samples, from, to) {
   if (from === to || !samples.length) return samples;
-  const context = new OfflineAudioContext(1, Math.max(1, Math.round((samples.length * to) / from)), to);
+  const factor = Math.ceil(LOWEST_RATE / to);
+  const context = offlineContext(Math.max(1, Math.round((samples.length * factor * to) / from)), factor * to);
   const source = context.createBufferSource();
   source.buffer = new AudioBuffer({ length: samples.length, sampleRate: from });
   source.buffer.copyToChannel(samples, 0);
   source.connect(context.destination);
   source.start();
-  return (await context.startRendering()).getChannelData(0);
+  return decimate((await context.startRendering()).getChannelData(0), factor);
 }
 
 const REFUSALS = {
