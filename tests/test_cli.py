@@ -58,9 +58,11 @@ def test_from_recordings_to_strides(words: Path, capsys: pytest.CaptureFixture[s
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["input_length"] for row in rows][:2] == ["160", "64"]
     assert main(["strides", "runs/tiny", "runs/tiny/checkpoints/last.ckpt"]) == 0
-    table = capsys.readouterr().out
+    table, title, resolution = capsys.readouterr().out.split("\n\n")
     assert "pass band on grid" in table
     assert len(table.splitlines()) == 2 + 2 * 4
+    assert title == "Resolution of the frontend"
+    assert resolution.startswith("quantity")
 
     message = fails(capsys, 1, "train", "tiny.yaml")
     assert message.endswith("already holds a run: resume it with --resume, or choose another --out")
