@@ -37,7 +37,8 @@ class ModelConfig:
         window_s: length in seconds of the windows that the model was trained on.
         frontend: settings of the frontend, by name. Up to version 0.4.0, only those of `LogMel`.
         dtype: type of the weights.
-        strides: strides of each block over time and frequency, for readers of the file.
+        strides: strides over time and frequency, for readers of the file: those of the frontend, if it learns
+            its hop, and of each block.
         strides_frozen: whether the strides are constants.
         sha256: hash of model.safetensors.
         training: what is known about the training: step, recipe, corpora and groups (see

@@ -6,7 +6,7 @@ from audiostride.config.frontend_settings import FrontendSettings
 
 
 def frontend_text(settings: FrontendSettings, strides: Sequence[float] | None = None) -> str:
-    """Return what a frontend makes of sound, to complete "It computes …".
+    """Return what a frontend makes of sound, to complete "It makes …".
 
     Args:
         settings: its settings.
@@ -15,21 +15,21 @@ def frontend_text(settings: FrontendSettings, strides: Sequence[float] | None = 
 
     >>> frontend_text(FrontendSettings())
     'log-mel spectrograms of 64 channels from 60 to 7800 Hz, with windows of 25 ms and a frame every 10 ms'
-    >>> frontend_text(FrontendSettings("leaf"), strides=(3.7, 1.0))
-    '64 learned filters of 25 ms, normalised per channel, with a frame every 9.25 ms (learned, 10 at first)'
     """
-    hop, channels = f"{settings.hop_ms:g} ms", f"{settings.mel_channels}"
+    hop, channels = f"{settings.hop_ms:g} ms", f"{settings.mel_channels} channels"
     if strides is not None:
         hop = f"{strides[0] * settings.grid_hop_ms:.3g} ms (learned, {settings.hop_ms:g} at first)"
     windows = " and ".join(", ".join(f"{window:g}" for window in settings.windows).rsplit(", ", 1))
     if settings.kind == "leaf":
-        return f"{channels} learned filters of {windows} ms, normalised per channel, with a frame every {hop}"
+        made = f"energies of {settings.mel_channels} learned filters of {windows} ms"
+        return f"{made}, normalised per channel, with a frame every {hop}"
     if settings.kind == "learned_resolution" and strides is not None:
-        channels = f"{settings.channels / strides[1]:.3g} (learned, {channels} at first)"
+        found = settings.channels / strides[1]
+        channels = f"{found:.3g} channels (learned, {settings.mel_channels} at first)"
     made = "log-mel spectrograms" if settings.compression == "log" else "cube roots of mel spectrograms"
     if settings.kind == "pcen":
         made = "mel spectrograms with per-channel energy normalisation"
     return (
-        f"{made} of {channels} channels from {settings.f_min:g} to {settings.highest_hz:g} Hz, with windows "
+        f"{made} of {channels} from {settings.f_min:g} to {settings.highest_hz:g} Hz, with windows "
         f"of {windows} ms and a frame every {hop}"
     )

@@ -7,9 +7,11 @@ from typing import Any
 from audiostride.config import recipe as recipes
 from audiostride.config import yaml
 from audiostride.config.arguments import command_line, options
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.model_config import ModelConfig
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
+from audiostride.models.frontend_text import frontend_text
 from audiostride.tables import render
 
 # The sections of a card in their order.
@@ -68,13 +70,20 @@ def _layer_tags(config: ModelConfig) -> list[str]:
 
 def _summary(config: ModelConfig) -> str:
     tasks = ", ".join(map(plain, config.labels))
-    rate = config.frontend["sample_rate"]
+    frontend, own = _frontend(config)
     return (
         f"An audio classifier for {tasks}, made with audiostride {config.audiostride}. "
-        f"It takes sound at {rate} Hz in windows of {config.window_s:g} s, computes log-mel "
-        f"spectrograms of {config.frontend['mel_channels']} channels, and downsamples them in "
-        f"{len(config.strides)} blocks by {config.settings['downsampling']}."
+        f"It takes sound at {frontend.sample_rate} Hz in windows of {config.window_s:g} s. "
+        f"Its frontend makes {frontend_text(frontend, own)}. "
+        f"The network downsamples them in {len(config.settings['channels'])} blocks by "
+        f"{config.settings['downsampling']}."
     )
+
+
+def _frontend(config: ModelConfig) -> tuple[FrontendSettings, list[float] | None]:
+    """Return the settings of the frontend, and the strides that it has learned."""
+    settings = FrontendSettings(**config.frontend)
+    return settings, config.strides[0] if settings.learns_hop else None
 
 
 def _labels(config: ModelConfig) -> str:
@@ -88,9 +97,10 @@ def _labels(config: ModelConfig) -> str:
 
 
 def _strides(config: ModelConfig) -> str:
+    first = 0 if _frontend(config)[0].learns_hop else 1
     rows = [
-        {"block": number, "time": time, "frequency": frequency}
-        for number, (time, frequency) in enumerate(config.strides, 1)
+        {"block": number or "frontend", "time": time, "frequency": frequency}
+        for number, (time, frequency) in enumerate(config.strides, first)
     ]
     return (
         f"{render(rows, 'markdown')}\n\n`audiostride strides` prints the cut-off frequencies that they mean."

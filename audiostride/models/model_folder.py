@@ -87,7 +87,7 @@ def describe(classifier: Classifier) -> tuple[ModelConfig, bytes]:
         window_s=made_of["window_s"],
         frontend=made_of["frontend"],
         dtype=dtype,
-        strides=classifier.trunk.strides.tolist(),
+        strides=classifier.strides.tolist(),
         strides_frozen=bool(layers) and all(layer.frozen for layer in layers),
         sha256=sha256,
         training=_training(classifier.origin) if classifier.origin.get("sha256") == sha256 else {},

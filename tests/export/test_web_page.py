@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from helpers.command_line import fails
 
 from audiostride import Classifier
 from audiostride.cli import main
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings
 from audiostride.errors import UserError
 from audiostride.export import page
@@ -22,10 +24,10 @@ LABELS = {"word": ["yes", "no"], "loud_ness": ["<b>loud</b>", "soft"]}
 FAKE = {"ort.wasm.bundle.min.mjs": b"module", "ort-wasm-simd-threaded.wasm": b"wasm"}
 
 
-def small(downsampling: str = "diffstride") -> Classifier:
+def small(downsampling: str = "diffstride", **frontend: Any) -> Classifier:
     settings = ModelSettings((4, 6), ((2, 2), (2, 2)), downsampling)  # type: ignore[arg-type]
     torch.manual_seed(0)
-    return Classifier(LABELS, settings).eval()
+    return Classifier(LABELS, settings, frontend=FrontendSettings(**frontend)).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -79,15 +81,51 @@ def test_page_holds_all_files_that_it_names(tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "page" / "model.json").read_text())
     assert settings["labels"] == LABELS
     assert settings["runtime"]["base"].startswith("https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/")
-    captions = settings["spectrograms"]["captions"]
-    assert captions["spectrogram"] == "Spectrogram"
-    assert captions["kept"].startswith("What the first layer keeps: up to ")
+    assert settings["spectrograms"]["captions"] == {
+        "spectrogram": "Spectrogram",
+        "kept": "What the first layer keeps: up to 25 Hz over time, 0.25 cycles per mel channel",
+    }
+    assert settings["spectrograms"]["frame_samples"] == 160
+    assert settings["spectrograms"]["axis"] == "a mel axis from 60 to 7800 Hz"
+    assert settings["facts"]["Learned cut-offs of the first layer"] == (
+        "25.0 Hz over time, 0.250 cycles per mel channel"
+    )
 
 
 def test_model_without_a_low_pass_shows_the_spectrogram_alone(tmp_path: Path) -> None:
     page.write_page(small("max"), "run", tmp_path / "page")
     settings = json.loads((tmp_path / "page" / "model.json").read_text())
-    assert settings["spectrograms"]["captions"] == {"spectrogram": "Spectrogram"}
+    assert list(settings["spectrograms"]["captions"]) == ["spectrogram"]
+    assert settings["facts"]["Learned cut-offs of the first layer"].startswith("none")
+
+
+@torch.no_grad()
+def test_page_of_a_learned_resolution_tells_what_it_keeps(tmp_path: Path) -> None:
+    classifier = small("strided", kind="learned_resolution", sample_rate=44_100)
+    classifier.frontend.resampling.stride.mul_(1.25)  # type: ignore[union-attr, operator]
+    page.write_page(classifier, "run", tmp_path / "page")
+    settings = json.loads((tmp_path / "page" / "model.json").read_text())
+    assert settings["spectrograms"]["captions"] == {
+        "spectrogram": "Spectrogram with a window of 25 ms",
+        "kept": "What the learned resolution keeps: 79 frames per second, 51 mel channels",
+    }
+    assert settings["spectrograms"]["frame_samples"] == 110
+    assert len(settings["spectrograms"]["centres_hz"]) == 128
+    assert "a frame every 12.5 ms (learned, 10 at first)" in settings["facts"]["Frontend"]
+
+
+@torch.no_grad()
+def test_page_of_learned_filters_names_their_frequencies(tmp_path: Path) -> None:
+    classifier = small(kind="leaf", mel_channels=8)
+    frontend = classifier.frontend
+    frontend.centres.copy_(frontend.centres.flip(0))  # type: ignore[operator, union-attr, arg-type]
+    page.write_page(classifier, "run", tmp_path / "page")
+    spectrograms = json.loads((tmp_path / "page" / "model.json").read_text())["spectrograms"]
+    assert list(spectrograms["captions"]) == ["spectrogram"]
+    assert spectrograms["centres_hz"] == sorted(spectrograms["centres_hz"])
+    assert spectrograms["axis"].startswith("an axis of learned filters from 2")
+    assert spectrograms["offset"] is None
+    assert spectrograms["frame_samples"] == 160  # a learned hop of 10 ms
 
 
 @pytest.mark.usefixtures("fake_runtime")

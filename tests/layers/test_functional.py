@@ -60,6 +60,14 @@ def test_gradient_equals_central_differences(n: int, smoothness: float) -> None:
         assert s.grad.item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+def test_long_axes_are_exact_to_rounding_in_float32() -> None:
+    """Also at the edges, where phases that are all rounded in the same direction would add up."""
+    x = torch.rand(4000, generator=torch.Generator().manual_seed(0))
+    exact = resampling_matrix(4000, 4.5, 4.0) @ x.double()
+    ours = resampling_matrix(4000, 4.5, 4.0, dtype=torch.float32) @ x
+    torch.testing.assert_close(ours.double(), exact, rtol=0, atol=2e-6)
+
+
 def test_output_length_of_the_paper_s_network() -> None:
     # Floor at 2, ceiling at n, both sides of the ramp kept.
     assert [output_length(n, 2.0, 4.0) for n in (100, 64, 16, 1)] == [58, 40, 16, 1]

@@ -73,6 +73,10 @@ def a_setting(name: str, value: Any) -> Callable[[Path], None]:
     return config(lambda content: content["settings"].update({name: value}))
 
 
+def the_frontend(**settings: Any) -> Callable[[Path], None]:
+    return config(lambda content: content["frontend"].update(settings))
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no config": (
         lambda folder: (folder / "config.json").unlink(),
@@ -127,7 +131,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "window as text": (config(lambda content: content.update(window_s="1")), "window_s is missing or wrong"),
     "another number of mel channels": (
         config(lambda content: content["frontend"].update(mel_channels=80)),
-        r"normalise\.running_mean has the shape \(64,\) in torch\.float32, but its network needs \(80,\)",
+        r"running_(mean|var) has the shape \(64,\) in torch\.float32, but its network needs \(80,\)",
     ),
     "another frontend": (
         config(lambda content: content["frontend"].update(kind="leaf")),
@@ -162,6 +166,15 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "frontend as text": (
         config(lambda content: content.update(frontend="log_mel")),
         "frontend is missing or wrong",
+    ),
+    "rate as text": (the_frontend(sample_rate="16 kHz"), r"frontend\.sample_rate must be a whole number"),
+    "no rate": (the_frontend(sample_rate=None), r"frontend\.sample_rate is empty"),
+    "windows as a number": (the_frontend(windows_ms=25), r"frontend\.windows_ms must be a list of numbers"),
+    "enormous window": (the_frontend(window_ms=1e9), r"frontend\.window_ms must be a number"),
+    "enormous ramp": (the_frontend(smoothness=1e300), r"frontend\.smoothness must be a number"),
+    "many dense frames": (
+        the_frontend(hop_ms=0.1, window_ms=1000),
+        r"make more than 100,000,000 numbers of each second of sound",
     ),
     "unknown type": (config(lambda content: content.update(dtype="float8")), "dtype is missing or wrong"),
     "another type": (config(lambda content: content.update(dtype="float16")), "but its network needs"),
