@@ -6,18 +6,22 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from helpers.browser import CHROMIUM, Browser, browser, serve
+from helpers.exported import untrained
 from helpers.web_runtime import web_runtime
 from numpy.typing import NDArray
 
 from audiostride import Classifier
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings
 from audiostride.export.page import write_page
+from audiostride.export.shown import centre_frequencies
 from audiostride.timing import one_thread
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -100,9 +104,10 @@ def expected(
     classifier: Classifier, sound: NDArray[np.float32], begins: list[int]
 ) -> dict[str, torch.Tensor]:
     """Return the probabilities of windows by PyTorch, with silence around the sound."""
-    silence = np.zeros(RATE, np.float32)
+    rate = classifier.sample_rate
+    silence = np.zeros(rate, np.float32)
     padded = np.concatenate([silence, sound, silence])
-    windows = np.stack([padded[RATE + begin : 2 * RATE + begin] for begin in begins])
+    windows = np.stack([padded[rate + begin : 2 * rate + begin] for begin in begins])
     return {task: logits.softmax(1) for task, logits in classifier(torch.from_numpy(windows)).items()}
 
 
@@ -374,3 +379,63 @@ def test_microphone_is_labelled_as_it_sounds(page_folder: Path, tmp_path: Path) 
     assert read["samples"] >= 2 * RATE
     for task, probabilities in expected(make_classifier(), tone, [begin % RATE]).items():
         np.testing.assert_allclose(read["probabilities"][task][1], probabilities[0], atol=0.02)
+
+
+OTHER_FRONTENDS: dict[str, dict[str, Any]] = {
+    "learned resolution at 44.1 kHz": {"kind": "learned_resolution", "sample_rate": 44_100},
+    "leaf at 8 kHz": {"kind": "leaf", "sample_rate": 8000},
+    "pcen of ultrasound": {"kind": "pcen", "sample_rate": 250_000, "f_min": 10_000.0},
+    "below the rates of browsers": {"sample_rate": 2000, "mel_channels": 16},
+}
+# Frequencies that are named beside the spectrogram, from above.
+NAMED = {
+    "learned resolution at 44.1 kHz": "Hz8 k4 k2 k1 k500125",
+    "leaf at 8 kHz": "Hz2 k1 k500250",
+    "pcen of ultrasound": "Hz64 k32 k16 k",
+    "below the rates of browsers": "Hz500250125",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FRONTENDS)
+def test_pages_of_other_frontends_and_rates(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Sounds at the rate of the model, if browsers read it."""
+    runtime = web_runtime(request.config.cache)
+    settings = FrontendSettings(**OTHER_FRONTENDS[name])
+    rate = settings.sample_rate
+    classifier = untrained(settings, channels=(4,), strides=((2, 2),), downsampling="strided")
+    with one_thread():
+        write_page(classifier, "run", tmp_path / "page", runtime)
+    frequencies = (rate / 40, rate / 9)
+
+    def tones(rate: int) -> NDArray[np.float32]:
+        times = np.arange(round(1.7 * rate)) / rate
+        waves = [np.sin(2 * np.pi * f * times) * (1 + np.sin(12 * times)) for f in frequencies]
+        return (0.1 * sum(waves)).astype(np.float32)
+
+    in_file = rate if rate >= 8000 else 8000
+    soundfile.write(tmp_path / "page" / "tones.wav", tones(in_file), in_file, subtype="PCM_16")
+    with serve(tmp_path / "page") as address, browser(tmp_path / "profile") as tab:
+        for width in (400, 1400):
+            tab.resize(width)
+            tab.open(f"{address}?sound=tones.wav")
+            tab.run("await (await import('./app.js')).ready")
+            assert tab.run("return document.documentElement.scrollWidth") == width
+        read = tab.run(READ)
+        assert tab.run("return document.querySelector('.hertz').textContent") == NAMED[name]
+        captions = tab.run("return [...document.querySelectorAll('.caption')].map((p) => p.textContent)")
+        assert tab.messages == []
+    for task, probabilities in expected(classifier, tones(rate), read["begins"]).items():
+        atol = 1e-3 if rate == in_file else 0.03
+        torch.testing.assert_close(
+            torch.tensor(read["probabilities"][task]), probabilities, rtol=0, atol=atol
+        )
+    learns = settings.kind == "learned_resolution"
+    assert list(read["spectrograms"]) == (["spectrogram", "kept"] if learns else ["spectrogram"])
+    assert len(captions) == len(read["spectrograms"]) + len(classifier.labels)
+    # The loudest channel of the whole sound is at one of the tones.
+    spectrogram = np.reshape(read["spectrograms"]["spectrogram"], (-1, settings.channels))
+    centres = centre_frequencies(classifier.frontend).sort().values
+    loudest = centres[int(spectrogram.mean(0).argmax())].item()
+    assert min(abs(loudest / tone - 1) for tone in frequencies) < 0.2

@@ -11,11 +11,13 @@ const COLOURS = Array.from({ length: 256 }, (_, level) => {
   const at = (colour, channel) => parseInt(colour.slice(2 * channel, 2 * channel + 2), 16);
   return [0, 1, 2].map((c) => at(low, c) + (at(high, c) - at(low, c)) * (place % 1));
 });
-// Range of the colours below the loudest frame, and the lowest level that counts as loud: in decibels, and of energy
-// that is normalised, whose colours begin at 0.
+// Range of the colours below the loudest frame, and the lowest level that counts as loud.
 const RANGE_DB = 80;
 const QUIET_DB = -20;
+// Normalised energy has colours from 0 to what one value in a hundred exceeds, but at least to this.
 const QUIET_NORMALISED = 0.1;
+const BRIGHT = 0.99;
+const MOST_SORTED = 65536;
 const DB = 10 / Math.LN10;
 const TICKS_HZ = Array.from({ length: 11 }, (_, octave) => 125 * 2 ** octave);
 const TICK_DISTANCE = 0.085; // of the height of a spectrogram
@@ -69,11 +71,17 @@ function loudest(values) {
   return highest;
 }
 
+/** Return the value below which a share of the values lies, from a sample of them. */
+function quantile(values, share) {
+  const step = Math.ceil(values.length / MOST_SORTED);
+  const sorted = values.filter((value, index) => index % step === 0 && value > -Infinity).sort();
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
+}
+
 /** Return the values of the darkest and of the brightest colour. */
 function colourRange(spectrograms, { offset }) {
-  const top = Math.max(...spectrograms.map(loudest));
-  if (offset === null) return [0, Math.max(QUIET_NORMALISED, top)];
-  const highest = Math.max(QUIET_DB, DB * top) / DB;
+  if (offset === null) return [0, Math.max(QUIET_NORMALISED, quantile(spectrograms[0], BRIGHT))];
+  const highest = Math.max(QUIET_DB, DB * Math.max(...spectrograms.map(loudest))) / DB;
   return [Math.max(highest - RANGE_DB / DB, Math.log(offset)), highest];
 }
 
