@@ -90,7 +90,7 @@ def test_layers_are_those_of_the_summary(run: str, classifier: Classifier) -> No
     block = next(classifier.trunk.separable_blocks())
     with torch.no_grad():
         waveform = torch.from_numpy(read_sound(Path("b.wav"), 16000).samples)[None]
-        feature_map = block.time_norm(block.time(classifier.spectrogram(waveform)[:, None]).relu())
+        feature_map = block.time_norm(block.time(classifier.spectrogram(waveform)).relu())
     np.testing.assert_allclose(found["1 time"], feature_map.amax((-2, -1)), atol=1e-5)
     assert found["1 time"].shape == (1, 4)
 
