@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from audiostride.config.ranges import AtLeast, Between, check_ranges
-from audiostride.mel_scale import fft_length
+from audiostride.mel_scale import fft_length, samples_of
 
 # Heart sounds are recorded at 1,000 Hz, bats at up to 384,000.
 SampleRate = Annotated[int, Between(1000, 384_000)]
@@ -98,7 +98,7 @@ class FrontendSettings:
     def grid_hop_ms(self) -> float:
         """Distance in milliseconds between the frames of the features, in whole samples."""
         hop = self.dense_hop_ms if self.learns_hop else self.hop_ms
-        return max(1, round(self.sample_rate * hop / 1000)) * 1000 / self.sample_rate
+        return samples_of(hop, self.sample_rate) * 1000 / self.sample_rate
 
     @property
     def highest_hz(self) -> float:
@@ -146,8 +146,7 @@ class FrontendSettings:
 
     def _check_windows(self) -> None:
         of_windows, of_hop, of_channels = self._analysis
-        hop, channels = getattr(self, of_hop), getattr(self, of_channels)
-        windows = self.windows
+        hop, channels, windows = getattr(self, of_hop), self.channels, self.windows
         if min(windows) < hop:
             raise ValueError(
                 f"frontend.{of_windows}: a window of {min(windows):g} ms leaves out sound between frames "
@@ -171,7 +170,7 @@ class FrontendSettings:
         of_windows, of_hop, of_channels = self._analysis
         frames = 1000 / self.grid_hop_ms
         features = frames * self.channels * self.images
-        samples = [max(1, round(self.sample_rate * window / 1000)) for window in self.windows]
+        samples = [samples_of(window, self.sample_rate) for window in self.windows]
         spectrum = frames * sum(1 << (window - 1).bit_length() for window in samples)
         if self.kind == "leaf":
             spectrum = 2.0 * self.sample_rate * self.channels  # the outputs of the filters
