@@ -14,8 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "audiostride"
 FLOORS = (
     ("allocator", "errors", "files", "log", "machine", "mel_scale", "sound_containers", "tables", "timing"),
     ("layers", "config", "corpora", "audio_file"),
-    ("frontends",),
-    ("prediction",),
+    ("frontends", "prediction"),
     ("models", "data"),
     ("prepare", "analysis"),
     ("training",),
