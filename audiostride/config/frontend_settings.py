@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from audiostride.config.ranges import AtLeast, Between, check_ranges
+from audiostride.config.ranges import Between, check_ranges
 from audiostride.mel_scale import fft_length, samples_of
 
 # Heart sounds are recorded at 1,000 Hz, bats at up to 384,000.
@@ -45,7 +45,7 @@ class FrontendSettings:
     """Compression of the power: its logarithm, or its cube root. Not for pcen and leaf."""
     offset: Annotated[float, Between(1e-12, 1)] = 1e-6
     """Number added to the power before it is compressed. A sine of full scale reaches about 1e4."""
-    floor: Annotated[float, AtLeast(0)] | None = None
+    floor: Annotated[float, Between(0, 1000)] | None = None
     """Standard deviation of a channel below which it counts as quiet: normalisation does not amplify it
     further. (default: 1 for the logarithm of the power, where channels with sound have 2 to 5; 0.05 for the
     cube root; 0.02 for pcen and leaf)"""

@@ -71,12 +71,12 @@ def _captions(classifier: Classifier) -> dict[str, str]:
 
 
 def _frame_samples(classifier: Classifier) -> float:
-    """Return the distance in samples between the frames that are shown."""
-    frontend = classifier.frontend
-    dense = frontend.frames(round(classifier.window_s * classifier.sample_rate))
+    """Return the distance in samples between the frames that are shown, so that they fill a window."""
+    samples = round(classifier.window_s * classifier.sample_rate)
     # LEAF shows the frames of its learned hop.
-    frames = classifier.input_size()[0] if isinstance(frontend, Leaf) else dense
-    return frontend.hop * dense / frames
+    is_leaf = isinstance(classifier.frontend, Leaf)
+    frames = classifier.input_size()[0] if is_leaf else classifier.frontend.frames(samples)
+    return samples / frames
 
 
 def _axis(classifier: Classifier, centres: list[float]) -> str:

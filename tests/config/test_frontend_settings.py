@@ -74,7 +74,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sample_rate": 500}, "frontend.sample_rate must be a whole number from 1000 to 384000, but is 500"),
     ({"mel_channels": 0}, "frontend.mel_channels must be a whole number from 1 to 2048, but is 0"),
     ({"offset": 0}, "frontend.offset must be a number from 1e-12 to 1, but is 0"),
-    ({"floor": -1}, "frontend.floor must be a finite number, at least 0, but is -1"),
+    ({"floor": -1}, "frontend.floor must be a number from 0 to 1000, but is -1"),
     ({"smoothness": -1}, "frontend.smoothness must be a number from 0 to 10000, but is -1"),
 ]
 

@@ -121,22 +121,24 @@ def test_int8_leaves_the_frontend_in_float32(classifier: Classifier, tmp_path: P
 
 def test_learned_resolution_shows_what_it_keeps(tmp_path: Path) -> None:
     """A modulation of 150 Hz is faster than a learned hop of 11.3 ms can follow, one of 10 Hz is not."""
-    classifier = classifier_with(kind="learned_resolution", windows_ms=(5.0,), dense_channels=32,
-                                 mel_channels=32, f_min=200.0)  # fmt: skip
+    channels = {"dense_channels": 32, "mel_channels": 32, "f_min": 200.0}
+    classifier = classifier_with(kind="learned_resolution", windows_ms=(5.0,), **channels)
     path = tmp_path / "model.onnx"
     export_onnx(classifier, path, seconds=1.0, also=("spectrogram", "kept"))
     times = torch.arange(16000) / 16000
     noise = 0.1 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
 
-    def depths(hertz: int) -> tuple[float, float]:
-        shown = run(path, (noise * (1 + 0.9 * torch.cos(2 * torch.pi * hertz * times)))[None].numpy())
-        return tuple(np.abs(np.fft.rfft(shown[name][0].mean(1)))[hertz] for name in ("spectrogram", "kept"))
+    def depths(hertz: int) -> list[float]:
+        """Return how deep the modulation is, before and after."""
+        modulated = noise * (1 + 0.9 * torch.cos(2 * torch.pi * hertz * times))
+        shown = run(path, modulated.unsqueeze(0).numpy())
+        means = [shown[name][0].mean(1) for name in ("spectrogram", "kept")]
+        return [float(np.abs(np.fft.rfft(mean)[hertz])) for mean in means]
 
-    before, after = depths(10)
-    assert after == pytest.approx(before, rel=0.01)
-    before, after = depths(150)
-    assert before > 20
-    assert after < 0.01 * before
+    slow, fast = depths(10), depths(150)
+    assert slow[1] == pytest.approx(slow[0], rel=0.01)
+    assert fast[0] > 20
+    assert fast[1] < 0.01 * fast[0]
 
 
 def test_leaf_has_no_low_pass_to_show(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_page_of_a_learned_resolution_tells_what_it_keeps(tmp_path: Path) -> Non
         "spectrogram": "Spectrogram with a window of 25 ms",
         "kept": "What the learned resolution keeps: 79 frames per second, 51 mel channels",
     }
-    assert settings["spectrograms"]["frame_samples"] == 110
+    assert settings["spectrograms"]["frame_samples"] == 44_100 / 400  # a hop of 110 leaves 100 samples
     assert len(settings["spectrograms"]["centres_hz"]) == 128
     assert "a frame every 12.5 ms (learned, 10 at first)" in settings["facts"]["Frontend"]
 

@@ -172,6 +172,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "windows as a number": (the_frontend(windows_ms=25), r"frontend\.windows_ms must be a list of numbers"),
     "enormous window": (the_frontend(window_ms=1e9), r"frontend\.window_ms must be a number"),
     "enormous ramp": (the_frontend(smoothness=1e300), r"frontend\.smoothness must be a number"),
+    "enormous floor": (the_frontend(floor=1e300), r"frontend\.floor must be a number"),
+    "many filters": (
+        the_frontend(kind="leaf", mel_channels=2048, sample_rate=48_000),
+        r"make more than 100,000,000 numbers of each second of sound",
+    ),
     "many dense frames": (
         the_frontend(hop_ms=0.1, window_ms=1000),
         r"make more than 100,000,000 numbers of each second of sound",
