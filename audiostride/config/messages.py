@@ -12,6 +12,8 @@ from audiostride.errors import UserError
 # What the Trainer's arguments may be. None of these types makes jsonargparse import what a value names.
 PlainValue = bool | int | float | list[int] | str | None
 
+# Characters after which a message cuts a wrong value off.
+_LONGEST_VALUE = 100
 _NOUNS = {int: "whole number", float: "number", str: "text", bool: "boolean", dict: "mapping", list: "list"}
 _PHRASES = {str: "text", bool: "true or false", NoneType: "null", Any: "any value"}
 
@@ -50,7 +52,8 @@ def wrong_value(name: str, value: Any, hint: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "", otherwise: str = "there are") -> str:

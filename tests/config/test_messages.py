@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from audiostride.config.arguments import make_parser, parse, parse_settings, recipe_parser
-from audiostride.config.messages import describe
+from audiostride.config.messages import describe, wrong_value
 from audiostride.config.settings import Count, NonNegative, Recipe, Stride
 from audiostride.errors import UsageError, UserError
 
@@ -29,6 +29,10 @@ from audiostride.errors import UsageError, UserError
 )
 def test_types_are_described_in_words(hint: Any, words: str) -> None:
     assert describe(hint) == words
+
+
+def test_long_value_is_cut_off() -> None:
+    assert wrong_value("x", "9" * 5000, int) == f"x must be a whole number, but is {'9' * 100}…"
 
 
 @pytest.mark.parametrize(

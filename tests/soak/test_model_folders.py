@@ -43,6 +43,18 @@ def change_an_entry(folder: Path, rng: random.Random) -> str:
     return f"config.json is {(folder / 'config.json').read_text()[:3000]}"
 
 
+def change_the_frontend(folder: Path, rng: random.Random) -> str:
+    """Change settings of the frontend in config.json to those of another one, or to nonsense."""
+    values = (*HUGE, "pcen", "leaf", "learned_resolution", "root", 1, 2.5, 100, 2048, 44_100, 384_000, [25])
+
+    def change(content: dict[str, Any]) -> None:
+        names = sorted(content["frontend"])
+        content["frontend"] |= {rng.choice(names): rng.choice(values) for _ in range(rng.randint(1, 3))}
+
+    change_config(folder, change)
+    return f"config.json is {(folder / 'config.json').read_text()[:3000]}"
+
+
 def change_an_entry_with_checksum(folder: Path, rng: random.Random) -> str:
     file = folder / "config.json"
     content = json.loads(file.read_text())
@@ -76,7 +88,14 @@ def change_tensors(folder: Path, rng: random.Random) -> str:
     return "changed weights"
 
 
-DAMAGES = (damage_bytes, remove_or_exchange, change_an_entry, change_an_entry_with_checksum, change_tensors)
+DAMAGES = (
+    damage_bytes,
+    remove_or_exchange,
+    change_an_entry,
+    change_the_frontend,
+    change_an_entry_with_checksum,
+    change_tensors,
+)
 # A stranger can write other values, as long as they make a whole model.
 AUTHENTIC = (damage_bytes, remove_or_exchange, change_an_entry_with_checksum)
 
