@@ -142,10 +142,10 @@ def _data_section(data: WindowsModule) -> str:
 
 
 def _strides(run: TrainedRun) -> str:
-    rows = stride_table(run.classifier)
-    shown = [{name: row[name] for name in _CUTOFFS} for row in rows]
+    rows = [{name: row[name] for name in _CUTOFFS} for row in stride_table(run.classifier)]
+    frontend = "" if run.classifier.frontend.strides is None else " Layer 0 is the frontend."
     return (
         f"For windows of {run.recipe.data.window_s:g} s. Each layer passes what is below its pass band, and "
-        "removes what is above its stop band; a dash stands for an edge that does not exist.\n\n"
-        f"{render(shown, 'markdown')}"
+        f"removes what is above its stop band; a dash stands for an edge that does not exist.{frontend}\n\n"
+        f"{render(rows, 'markdown')}"
     )

@@ -3,8 +3,8 @@
 from typing import Any
 
 import audiostride
+from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.strided_layers import has_low_pass
-from audiostride.export.metadata import cutoff_rows
 from audiostride.export.plain import output_names
 from audiostride.export.shown import KEPT, SPECTROGRAM, centre_frequencies, log_mel_of, low_pass
 from audiostride.frontends.leaf import Leaf
@@ -100,5 +100,5 @@ def _facts(classifier: Classifier) -> dict[str, str]:
 
 def _pass_bands(classifier: Classifier) -> tuple[float, float]:
     """Return the pass bands of the first layer: over time in Hz, over frequency in cycles per channel."""
-    time, frequency = (row["pass_band"] for row in cutoff_rows(classifier) if row["layer"] == 1)
+    time, frequency = (row["pass_band"] for row in stride_table(classifier) if row["layer"] == 1)
     return time, frequency

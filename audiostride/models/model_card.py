@@ -71,11 +71,12 @@ def _layer_tags(config: ModelConfig) -> list[str]:
 def _summary(config: ModelConfig) -> str:
     tasks = ", ".join(map(plain, config.labels))
     frontend, own = _frontend(config)
+    count = len(config.settings["channels"])
     return (
         f"An audio classifier for {tasks}, made with audiostride {config.audiostride}. "
         f"It takes sound at {frontend.sample_rate} Hz in windows of {config.window_s:g} s. "
         f"Its frontend makes {frontend_text(frontend, own)}. "
-        f"The network downsamples them in {len(config.settings['channels'])} blocks by "
+        f"The network downsamples them in {count} block{'s' if count > 1 else ''} by "
         f"{config.settings['downsampling']}."
     )
 

@@ -1,13 +1,20 @@
 """The command `audiostride export`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
+import torch
 from helpers.exported import untrained
+from helpers.tiny_run import tiny
 
 from audiostride import cli, load
+from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.config.settings import ModelSettings
+from audiostride.data.store import Store
 from audiostride.export import packages
 from audiostride.export.check import classifier_runner
 from audiostride.export.recordings import (
@@ -19,6 +26,7 @@ from audiostride.export.recordings import (
 )
 from audiostride.models.loading import read_checkpoint
 from audiostride.training.evaluate import evaluate
+from audiostride.training.fit import train
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
@@ -107,3 +115,28 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         "audiostride export: exporting needs onnxscript and onnxruntime: install them with "
         "pip install 'audiostride[export]'\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["learned_resolution", "leaf"])
+def test_run_with_a_learned_frontend_is_exported(
+    kind: Any, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In int8 with its accuracy, and as a folder whose card tells the hop and the cut-offs."""
+    frontend = FrontendSettings(kind, windows_ms=(25.0, 50.0), mel_channels=32, dense_channels=64)
+    model = ModelSettings((4,), ((2, 2),))
+    recipe = replace(tiny(store, steps=2, validate_every=2), model=model, frontend=frontend)
+    run = tmp_path / "run"
+    train(recipe, run)
+    file, folder = tmp_path / "model.onnx", tmp_path / "folder"
+    options = ["--precision", "int8", "--seconds", "1", "--format", "json"]
+    assert cli.main(["export", str(run), str(file), *options]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["float32_percent"] == pytest.approx(evaluate(run)[0]["accuracy_percent"])
+    assert cli.main(["export", str(run), str(folder)]) == 0
+    card = (folder / "README.md").read_text()
+    assert "ms (learned, 10 at first). The network downsamples" in card
+    assert f"--frontend.kind={kind}" in card
+    assert "Layer 0 is the frontend." in card
+    strides = load(folder).strides
+    assert len(strides) == 2
+    assert torch.equal(strides, load(run).strides)
