@@ -204,11 +204,11 @@ class TrainingSettings:
     """Begin with the weights of a trained model: a run folder, a checkpoint file or a model folder. Settings
     of model that are not given are then those of that model. Short: --init_from."""
     freeze_trunk: bool = False
-    """Train the heads only: the trunk and the normalisation of spectrograms stay as they are, with their
-    strides, ramps and running statistics. Needs training.init_from."""
+    """Train the heads only: frontend, normalisation and trunk stay as they are, with their strides, ramps and
+    running statistics. Needs training.init_from."""
     trunk_learning_rate: NonNegative | None = None
-    """Adam's learning rate for the trunk's weights, if it begins with those of a trained model; by default
-    training.learning_rate, which the heads have."""
+    """Adam's learning rate for the weights of frontend and trunk, if they begin with those of a trained
+    model; by default training.learning_rate, which the heads have."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Keep the learning rates constant, or let them rise for 30 % of the steps and then fall to zero (Smith
     2018)."""

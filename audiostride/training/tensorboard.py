@@ -158,7 +158,7 @@ def _stride_scalars(classifier: Classifier) -> dict[str, float]:
 
 
 class FigureLog(Callback):
-    """Draws low-pass windows, a spectrogram before and after the first of them, filters, and confusions.
+    """Draws low-pass windows, a spectrogram before and after the first, filters, confusion matrices.
 
     It draws at the end, and before that at validations as long as drawing takes at most 1 % of the time.
     """
