@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.frontends.build import build_frontend
 
 
 def frontend_text(settings: FrontendSettings, strides: Sequence[float] | None = None) -> str:
@@ -18,7 +19,8 @@ def frontend_text(settings: FrontendSettings, strides: Sequence[float] | None = 
     """
     hop, channels = f"{settings.hop_ms:g} ms", f"{settings.mel_channels} channels"
     if strides is not None:
-        hop = f"{strides[0] * settings.grid_hop_ms:.3g} ms (learned, {settings.hop_ms:g} at first)"
+        dense_hop = 1000 * build_frontend(settings).hop / settings.sample_rate
+        hop = f"{strides[0] * dense_hop:.3g} ms (learned, {settings.hop_ms:g} at first)"
     windows = " and ".join(", ".join(f"{window:g}" for window in settings.windows).rsplit(", ", 1))
     if settings.kind == "leaf":
         made = f"energies of {settings.mel_channels} learned filters of {windows} ms"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from helpers.reads import Reads, counting_reads
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiostride import DiffStride1d, DiffStride2d, SeparableCNN, Window, freeze_, project_
 from audiostride.layers import read_strides
@@ -15,27 +15,10 @@ from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.layers.learned_strides import diffstride_layers
 
 
-class Reads(TorchDispatchMode):
-    """Counts scalars that are read on the host."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.count += "_local_scalar_dense" in str(func)
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reads]:
-    tolist = Tensor.tolist
-
-    def counted(tensor: Tensor) -> object:
-        mode.count += 1
-        return tolist(tensor)
-
-    monkeypatch.setattr(Tensor, "tolist", counted)
-    with Reads() as mode:
-        yield mode
+def reads() -> Iterator[Reads]:
+    with counting_reads() as counted:
+        yield counted
 
 
 def network(shared: bool = False) -> SeparableCNN:

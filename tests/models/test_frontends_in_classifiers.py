@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.frontends import KINDS, LEARNED, Kind, small_classifier, sound
+from helpers.reads import Reads, counting_reads
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiostride import Classifier, freeze_, load, project_
 from audiostride.layers.learned_strides import diffstride_layers
@@ -160,27 +160,10 @@ def test_frozen_strides_of_the_frontend_get_no_gradient_and_stay(kind: Kind) -> 
     torch.testing.assert_close(model.strides, before, rtol=0, atol=0)
 
 
-class Reads(TorchDispatchMode):
-    """Counts scalars that are read on the host, each of which waits for a GPU."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.count += "_local_scalar_dense" in str(func)
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reads]:
-    tolist = Tensor.tolist
-
-    def counted(tensor: Tensor) -> object:
-        mode.count += 1
-        return tolist(tensor)
-
-    monkeypatch.setattr(Tensor, "tolist", counted)
-    with Reads() as mode:
-        yield mode
+def reads() -> Iterator[Reads]:
+    with counting_reads() as counted:
+        yield counted
 
 
 @EACH_KIND

@@ -9,6 +9,7 @@ from helpers.exported import untrained
 
 from audiostride import Classifier, freeze_, load
 from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.frontends.build import build_frontend
 from audiostride.models.frontend_text import frontend_text
 
 SMALL: dict[str, Any] = {"channels": (2,), "strides": ((2, 2),)}
@@ -71,3 +72,13 @@ def test_card_tells_rate_windows_and_learned_resolution(tmp_path: Path) -> None:
 )
 def test_every_kind_has_its_words(settings: dict[str, Any], words: str) -> None:
     assert frontend_text(FrontendSettings(**settings)).startswith(words)
+
+
+def test_hop_of_leaf_is_told_in_whole_steps_of_its_low_pass() -> None:
+    settings = FrontendSettings("leaf", 44_100)
+    frontend = build_frontend(settings)
+    assert frontend.hop != round(2.5 * 44.1), (
+        "LEAF rounds its dense hop to steps, otherwise this tests nothing"
+    )
+    text = frontend_text(settings, (40.0, 1.0))
+    assert f"a frame every {40_000 * frontend.hop / 44_100:.3g} ms (learned" in text
