@@ -81,7 +81,7 @@ class ConvDownsample(nn.Module):
         self.pool = (
             DiffStride1d(stride, dim=dim, window=window)
             if kind == "diffstride"
-            else _fixed_pool(kind, stride, dim)
+            else fixed_pool(kind, stride, dim)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,7 +120,8 @@ class ConvDownsample(nn.Module):
         return -(-n // int(self._fixed_stride))
 
 
-def _fixed_pool(kind: Downsampling, stride: float, dim: int) -> nn.Module:
+def fixed_pool(kind: Downsampling, stride: float, dim: int) -> nn.Module:
+    """Return what downsamples an axis, −2 or −1, of a feature map by any kind but "diffstride"."""
     if kind == "strided" or stride == 1:
         return nn.Identity()
     if kind == "spectral":

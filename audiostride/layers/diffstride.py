@@ -1,7 +1,7 @@
 """DiffStride: downsampling by strides that are learned (Riad et al., ICLR 2022), over 1 to 3 axes."""
 
 from collections.abc import Callable, Iterable, Sequence, Sized
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, distributed, nn
@@ -43,11 +43,22 @@ def axis_sizes(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape[dim] for dim in dims)
 
 
+class _Handed(NamedTuple):
+    """Strides that a layer was handed as numbers, see `DiffStrideNd.hand_`."""
+
+    parameter: Tensor
+    version: int
+    strides: tuple[float, ...]
+    uses: int
+
+
 class DiffStrideNd(nn.Module):
     """Base class of `DiffStride1d`, `DiffStride2d` and `DiffStride3d`, which only set the number of axes."""
 
     axes: int
     dims: tuple[int, ...]
+    # How often a forward pass of the network calls the layer: so often it uses strides that it was handed.
+    uses = 1
 
     def __init__(
         self,
@@ -72,7 +83,7 @@ class DiffStrideNd(nn.Module):
         self.stride = nn.Parameter(learned, requires_grad=self.window.smoothness > 0)
         self.frozen = False
         self._host_strides = strides  # the strides as numbers, as they were last read
-        self._handed: tuple[Tensor, int, tuple[float, ...]] | None = None  # see hand_
+        self._handed: _Handed | None = None  # see hand_
         self._operators = OperatorCache()
         self._largest: tuple[int, ...] = ()
         self.forget_sizes_()
@@ -86,6 +97,11 @@ class DiffStrideNd(nn.Module):
     def strides(self) -> Tensor:
         """Strides of all axes, a tensor of shape (axes,). A shared stride is repeated."""
         return self.stride.expand(self.axes)
+
+    @property
+    def host_strides(self) -> tuple[float, ...]:
+        """Strides of all axes as numbers, as they were last read."""
+        return self._host_strides
 
     def forward(self, x: Tensor) -> Tensor:
         return self.keep_frozen_in_graph(pool_axes(x, self.plan(x.shape)))
@@ -145,7 +161,9 @@ class DiffStrideNd(nn.Module):
         if self.stride.is_meta:
             return
         if handed and knows:
-            self._host_strides = handed[2]
+            self._host_strides = handed.strides
+            if handed.uses > 1:
+                self._handed = handed._replace(uses=handed.uses - 1)
         elif transforms_active():
             self._host_strides = tuple(map(_item, self.strides))
         else:
@@ -162,19 +180,25 @@ class DiffStrideNd(nn.Module):
         return self
 
     def hand_(self, strides: Sequence[float]) -> None:
-        """Give the layer its strides as numbers for its next forward pass, so that it need not read them.
+        """Give the layer its strides as numbers for its next `uses` calls, so that it need not read them.
 
         Args:
-            strides: values of the parameter `stride`. They are used once, and only if nobody has written to
-                the parameter since.
+            strides: values of the parameter `stride`. They are used only if nobody has written to the
+                parameter since.
         """
         repeated = tuple(strides) * (self.axes // len(strides))
-        self._handed = self.stride, _version(self.stride), repeated
+        self._handed = _Handed(self.stride, _version(self.stride), repeated, self.uses)
 
-    def knows_strides(self) -> bool:
-        """Return whether the layer has been handed its present strides, see `hand_`."""
+    def knows_strides(self, for_all_uses: bool = False) -> bool:
+        """Return whether the layer has been handed its present strides, see `hand_`.
+
+        Args:
+            for_all_uses: return whether it has used none of them yet.
+        """
         handed = self._handed
-        return handed is not None and handed[0] is self.stride and handed[1] == _version(self.stride)
+        if handed is None or (for_all_uses and handed.uses != self.uses):
+            return False
+        return handed.parameter is self.stride and handed.version == _version(self.stride)
 
     def keep_frozen_in_graph(self, y: Tensor) -> Tensor:
         """Return y, in distributed training with frozen strides in its graph, without a gradient for them.

@@ -39,8 +39,9 @@ def read_strides(network: nn.Module) -> None:
     """Read all learned strides of a network at once, for the forward pass that follows.
 
     Call it at the beginning of the forward pass of your own network: a GPU is then waited for once, instead
-    of once per layer. `SeparableCNN` does so. Each layer uses its numbers once, and only if its parameter
-    has not changed since; otherwise it reads its strides itself. Results are the same.
+    of once per layer. `SeparableCNN` does so, and `replace_strides` sees to it. Each layer uses its numbers
+    once, or as often as `replace_strides` saw it called, and only if its parameter has not changed since;
+    otherwise it reads its strides itself. Results are the same.
 
     Args:
         network: the network, any module that contains DiffStride layers.
@@ -54,8 +55,12 @@ def read_strides(network: nn.Module) -> None:
     >>> Network(DiffStride1d(stride=2.0, dim=-2), DiffStride1d(stride=2.0))(torch.ones(1, 100, 64)).shape
     torch.Size([1, 58, 40])
     """
-    layers = [layer for layer in diffstride_layers(network) if not layer.frozen and not layer.knows_strides()]
-    if len(layers) > 1:
+    layers = [
+        layer
+        for layer in diffstride_layers(network)
+        if not layer.frozen and not layer.knows_strides(for_all_uses=True)
+    ]
+    if sum(layer.uses for layer in layers) > 1:
         _read_at_once(layers)
 
 

@@ -16,7 +16,7 @@ from audiostride.layers.functional import output_length, resampling_matrix
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
 from audiostride.layers.kernels.ramp import ramp_size
 from audiostride.layers.window import Ramp, Window
-from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.models.networks.separable import SeparableCNN
 
 WINDOWS = [
     Window(4.0, "inside"),
