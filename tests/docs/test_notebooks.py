@@ -9,7 +9,7 @@ import pytest
 import run_notebooks
 from helpers.pages import NOTEBOOKS
 
-KNOWN_SIGNAL, READ_STRIDES, TRAIN = NOTEBOOKS
+KNOWN_SIGNAL, READ_STRIDES, REPLACE_STRIDES, TRAIN = NOTEBOOKS
 
 
 @cache
@@ -41,6 +41,16 @@ def test_a_task_of_slow_modulations_learns_a_lower_cut_off_than_one_of_fast_modu
     slow, fast = (float(edge) for edge in re.findall(r"1  time +[\d.]+ +([\d.]+)", text))
     assert all(int(percent) >= 80 for _, percent in accuracies)
     assert slow < 20 < fast
+
+
+def test_a_network_of_torchvision_keeps_the_axis_that_its_task_needs() -> None:
+    pytest.importorskip("torchvision")
+    text = printed(REPLACE_STRIDES)
+    time, frequency = re.findall(r"conv1 +([\d.]+) +([\d.]+)", text)[-1]
+    assert float(time) < 2.4
+    assert float(frequency) > 2.8
+    assert int(re.findall(r"(\d+)% of new", text)[0]) >= 90
+    assert int(re.findall(r"step 60: .* cost (\d+)%", text)[0]) <= 60
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
