@@ -80,7 +80,7 @@ def fits(value: Any, hint: Any) -> bool:
 
     Args:
         value: a boolean, a number, text, None, or a list of them.
-        hint: a type made of these types, `Literal`, `Annotated` with a range, lists and unions.
+        hint: a type made of these types, `Literal`, `Annotated` with a range, lists, sequences and unions.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -91,6 +91,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(value == option and type(value) is type(option) for option in inner)
     if origin is list:
         return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
     if hint is float:
         return type(value) in (int, float)
     return type(value) is (type(None) if hint is None else hint)

@@ -17,33 +17,37 @@ from torch import Tensor, nn
 
 from audiostride.errors import UserError
 from audiostride.export.plain_frontends import plain_frontend
-from audiostride.export.plain_layers import PlainDownsample
+from audiostride.export.plain_layers import make_plain_
 from audiostride.export.shown import KEPT, SPECTROGRAM, ShownSpectrograms
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.classifier import Classifier
 
-# Name of the input, and the shortest and longest waveform in seconds.
-WAVEFORM = "waveform"
+# Names of inputs, and the shortest and longest waveform in seconds.
+INPUTS = ("waveform", "image")
 SHORTEST_S, LONGEST_S = 0.1, 3600.0
 
 
 def shortest_waveform(classifier: Classifier) -> int:
     """Return the samples of the shortest waveform of an export for any length: 0.1 s, or else two frames."""
-    return max(round(SHORTEST_S * classifier.sample_rate), 2 * classifier.frontend.hop)
+    frontend = classifier.sound_frontend
+    return max(frontend.samples(SHORTEST_S), 2 * frontend.hop)
 
 
 def fixed_length(classifier: Classifier, seconds: float | None) -> int | None:
-    """Return a length in samples, or None for any length.
+    """Return a length in samples, or None for any length, and for images.
 
     Raises:
-        UserError: if it is shorter than a frame of the classifier's frontend.
+        UserError: if it is shorter than a frame of the classifier's frontend, or if the classifier takes
+            images.
     """
     if seconds is None:
         return None
-    samples, least = round(seconds * classifier.sample_rate), classifier.frontend.hop
+    frontend = classifier.sound_frontend
+    samples, least = frontend.samples(seconds), frontend.hop
     if samples < least:
         raise UserError(
             f"--seconds {seconds:g} is too short: the frames of this model are "
-            f"{least / classifier.sample_rate:g} s apart"
+            f"{least / frontend.sample_rate:g} s apart"
         )
     return samples
 
@@ -58,7 +62,7 @@ def output_names(tasks: Sequence[str]) -> list[str]:
     for task in tasks:
         # Names of folders that are not UTF-8 have characters that a file cannot hold.
         name = task.encode(errors="replace").decode() or "logits"
-        while name in names or name in (WAVEFORM, SPECTROGRAM, KEPT):
+        while name in names or name in (*INPUTS, SPECTROGRAM, KEPT):
             name += "_logits"
         names.append(name)
     return names
@@ -69,13 +73,19 @@ class PlainClassifier(nn.Module):
 
     Args:
         classifier: the classifier. It is not changed.
-        samples: length of the waveforms in samples, or None if it may be any from 0.1 s.
+        samples: length of the waveforms in samples, or None if it may be any from 0.1 s. Images have a fixed
+            size.
         half: compute the network, but not the frontend, in half precision.
         also: names of `ShownSpectrograms` to return as well.
 
     Shape:
         (batch, samples), floating point in [−1, 1] or int16, to a dict: the logits (batch, classes) of each
-        task in float32 under the name that `output_names` gives it, then the spectrograms of `also`.
+        task in float32 under the name that `output_names` gives it, then the spectrograms of `also`. Images
+        (batch, colours, height, width), floating point in [0, 1], to the same.
+
+    Attributes:
+        shape: shape of an example, without the batch; None for waveforms of any length.
+        shortest, longest: range of the lengths of waveforms in samples; 0 for images.
     """
 
     def __init__(
@@ -88,17 +98,18 @@ class PlainClassifier(nn.Module):
     ) -> None:
         super().__init__()
         plain = copy.deepcopy(classifier).eval().requires_grad_(False)
-        frontend, frames = plain.frontend, None if samples is None else plain.frontend.frames(samples)
-        self.samples, self.shortest = samples, shortest_waveform(classifier)
+        frontend, frames = plain.frontend, None
+        self.input_name, self.shortest, self.longest = frontend.input_name, 0, 0
+        self.shape: tuple[int, ...] | None = None if samples is None else (samples,)
+        if isinstance(frontend, SoundFrontend):
+            frames = None if samples is None else frontend.frames(samples)
+            self.shortest, self.longest = shortest_waveform(classifier), frontend.samples(LONGEST_S)
+        else:
+            self.shape = frontend.example_shape(classifier.window_s)
         self.names = [*output_names(list(classifier.labels)), *also]
         self.shown = ShownSpectrograms(plain, also, frames)
-        usual_sizes = plain.trunk.sizes(*classifier.input_size(samples))
-        longest = samples or round(LONGEST_S * classifier.sample_rate)
-        plain.frontend = plain_frontend(frontend, samples, longest)  # type: ignore[assignment]
-        for block, (time, mel) in zip(plain.trunk.separable_blocks(), usual_sizes, strict=False):
-            fixed = None if samples is None else time
-            block.time = PlainDownsample(block.time, fixed, time)  # type: ignore[assignment]
-            block.frequency = PlainDownsample(block.frequency, mel, mel)  # type: ignore[assignment]
+        plain.frontend = plain_frontend(frontend, samples, samples or self.longest)  # type: ignore[assignment]
+        make_plain_(plain.trunk, classifier.input_size(samples), self.shape is not None)
         self.classifier = plain.half() if half else plain
         self.classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
@@ -116,13 +127,11 @@ def exported_program(plain: PlainClassifier, int16: bool = False) -> torch.expor
         plain: the plain classifier.
         int16: take int16 samples instead of float32.
     """
-    dims = {0: torch.export.Dim("batch", min=1, max=65536)}
-    samples = plain.samples
-    if samples is None:
-        shortest, longest = plain.shortest, round(LONGEST_S * plain.classifier.sample_rate)
-        dims[1] = torch.export.Dim("samples", min=shortest, max=longest)
-        samples = max(shortest, plain.classifier.sample_rate)
-    example = torch.zeros(2, samples, dtype=torch.int16 if int16 else torch.float32)
+    dims, shape = {0: torch.export.Dim("batch", min=1, max=65536)}, plain.shape
+    if shape is None:
+        dims[1] = torch.export.Dim("samples", min=plain.shortest, max=plain.longest)
+        shape = (max(plain.shortest, plain.longest // round(LONGEST_S)),)  # about a second
+    example = torch.zeros(2, *shape, dtype=torch.int16 if int16 else torch.float32)
     return torch.export.export(plain, (example,), dynamic_shapes=(dims,), strict=False)
 
 

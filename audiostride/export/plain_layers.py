@@ -2,14 +2,18 @@
 
 import math
 from functools import reduce
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from audiostride.layers import ConvDownsample, DiffStride1d, Window
+from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.layers.kernels.fused_convolution import along
 from audiostride.layers.kernels.operators import per_tap_matrix
+from audiostride.layers.spectral_pool import SpectralPoolNd
+from audiostride.models.trunk import Trunk, size_of
 
 # Two numbers in float32 whose sum is 2π to 1e-11.
 _TURN = (6.28125, 2 * math.pi - 6.28125)
@@ -204,3 +208,46 @@ class PlainDownsample(nn.Module):
         return functional.conv2d(
             self.pool(x), self.conv.weight, self.conv.bias, stride=along(self.dim, taps, 1)
         )
+
+
+def make_plain_(trunk: Trunk, size: tuple[int, int], fixed: bool) -> None:
+    """Replace the layers of a network that choose their operations by the length of their input.
+
+    Args:
+        trunk: the network.
+        size: (time, mel) of its input. If its length may be any, this is the size for which the cheaper of
+            two equal forms is chosen.
+        fixed: whether the input has always this many frames.
+    """
+    run = trunk.dry_run(*size, whole=True)
+    done = ""
+    for name, module in list(trunk.named_modules()):
+        if (done and name.startswith(done)) or module not in run.inputs:
+            continue
+        time, mel = size_of(run.inputs[module].shape)
+        plain = _plain_layer(module, time, mel, fixed)
+        if plain is not None:
+            trunk.set_submodule(name, plain)
+            done = f"{name}."
+
+
+def _plain_layer(module: nn.Module, time: int, mel: int, fixed: bool) -> nn.Module | None:
+    """Return the plain form of a layer that needs one, for an input of this size."""
+    if isinstance(module, ConvDownsample):
+        usual = time if module.dim == -2 else mel
+        return PlainDownsample(module, usual if fixed or module.dim == -1 else None, usual)
+    if isinstance(module, DiffStrideNd | SpectralPoolNd):
+        window = module.window if isinstance(module, DiffStrideNd) else Window(smoothness=0.0)
+        lengths = {-2: time if fixed else None, -1: mel}
+        return nn.Sequential(
+            *(
+                Resampling(stride, window, dim, lengths[dim])
+                for dim, stride in zip(module.dims, module.strides.tolist(), strict=True)
+                if stride > 1 or window.smoothness > 0
+            )
+        )
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        kind = "max" if isinstance(module, nn.MaxPool2d) else "average"
+        strides = zip((-2, -1), cast(tuple[int, int], module.stride), strict=True)
+        return nn.Sequential(*(StridedPool(kind, stride, dim) for dim, stride in strides if stride > 1))
+    return None

@@ -64,7 +64,7 @@ def edit_label(folder: Path) -> None:
 def other_model(folder: Path) -> None:
     model = make()
     with torch.no_grad():
-        model.trunk.blocks[0].time.conv.weight.mul_(2)  # type: ignore[union-attr, operator]
+        model.trunk.blocks[0].time.conv.weight.mul_(2)  # type: ignore[union-attr, index]
     model.save(folder.parent / "other")
     shutil.copy(folder.parent / "other" / "model.safetensors", folder)
 

@@ -9,7 +9,7 @@ from helpers.exported import untrained
 
 from audiostride import Classifier, freeze_, load
 from audiostride.config.frontend_settings import FrontendSettings
-from audiostride.frontends.build import build_frontend
+from audiostride.frontends.build import build_sound_frontend
 from audiostride.models.frontend_text import frontend_text
 
 SMALL: dict[str, Any] = {"channels": (2,), "strides": ((2, 2),)}
@@ -76,7 +76,7 @@ def test_every_kind_has_its_words(settings: dict[str, Any], words: str) -> None:
 
 def test_hop_of_leaf_is_told_in_whole_steps_of_its_low_pass() -> None:
     settings = FrontendSettings("leaf", 44_100)
-    frontend = build_frontend(settings)
+    frontend = build_sound_frontend(settings)
     assert frontend.hop != round(2.5 * 44.1), (
         "LEAF rounds its dense hop to steps, otherwise this tests nothing"
     )

@@ -1,15 +1,14 @@
 """The separable network of Tagliasacchi et al. 2019, with a choice of downsampling."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from audiostride.layers import ConvDownsample, Window, project_
+from audiostride.layers import ConvDownsample, Window
 from audiostride.layers.conv_downsample import Downsampling
-from audiostride.layers.learned_strides import diffstride_layers, read_strides
+from audiostride.models.trunk import Trunk
 
 
 class SeparableBlock(nn.Module):
@@ -48,7 +47,7 @@ class SeparableBlock(nn.Module):
         return torch.cat([self.time.strides, self.frequency.strides])
 
 
-class SeparableCNN(nn.Module):
+class SeparableCNN(Trunk):
     """Log-mel spectrograms to embeddings: separable blocks, then the maximum over time and frequency.
 
     The defaults are the audio network of Riad et al. 2022, section 3.1, after Tagliasacchi et al. 2019: six
@@ -86,64 +85,35 @@ class SeparableCNN(nn.Module):
         shared: bool = False,
         in_channels: int = 1,
     ) -> None:
-        super().__init__()
-        if len(channels) != len(strides):
+        if len(channels) != len(strides) or not channels:
             raise ValueError(
                 f"channels and strides need one entry per block, but have {len(channels)} and {len(strides)}"
             )
-        self.downsampling, self.embedding_size = downsampling, channels[-1]
-        self.in_channels = in_channels
-        # Spectral pooling has no ramp; other kinds have no window.
-        self.window = window if downsampling == "diffstride" else Window(smoothness=0.0)
+        super().__init__(channels, strides, downsampling, window, shared, in_channels, channels[-1])
         self.blocks = nn.Sequential(
             *(
                 SeparableBlock(before, after, pair, downsampling, window, shared)
                 for (before, after), pair in zip(pairwise((in_channels, *channels)), strides, strict=True)
             )
         )
-        # Channels-last makes convolutions faster and resampling a few large products.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.channels_last_()
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"expected spectrograms (batch, {self.in_channels}, time, mel), but got shape "
-                f"{tuple(x.shape)}"
-            )
-        read_strides(self)
+    def embed(self, x: Tensor) -> Tensor:
         return self.blocks(x).amax((-2, -1))
 
-    @property
-    def strides(self) -> Tensor:
-        """Current strides, a tensor (blocks, 2) of (time, frequency); differentiable if they are learned."""
-        return torch.stack([block.strides for block in self.separable_blocks()])
+    def downsamplers(self) -> list[SeparableBlock]:
+        return list(self.separable_blocks())
 
-    def feature_maps(self) -> dict[str, nn.Module]:
-        """Return the modules that return the feature maps, by the names of `audiostride summary`."""
+    def parts(self) -> dict[str, Sequence[nn.Module]]:
         return {
-            f"{number} {name}": norm
+            f"{number} {name}": modules
             for number, block in enumerate(self.separable_blocks(), 1)
-            for name, norm in (("time", block.time_norm), ("frequency", block.frequency_norm))
+            for name, modules in (
+                ("time", (block.time, block.time_norm)),
+                ("frequency", (block.frequency, block.frequency_norm)),
+            )
         }
-
-    def set_smoothness_(self, smoothness: float) -> None:
-        """Give the windows of all DiffStride layers a ramp of another width, in DFT bins."""
-        self.window = replace(self.window, smoothness=smoothness)
-        for layer in diffstride_layers(self):
-            layer.window = self.window
-
-    def sizes(self, time: int, mel: int) -> list[tuple[int, int]]:
-        """Return (time, frequency) of the feature map at the input and after each block."""
-        sizes = [(time, mel)]
-        for block in self.separable_blocks():
-            frames, bands = sizes[-1]
-            sizes.append((block.time.output_length(frames), block.frequency.output_length(bands)))
-        return sizes
 
     def separable_blocks(self) -> Iterator[SeparableBlock]:
         """Yield the blocks in their order."""
         return (block for block in self.blocks if isinstance(block, SeparableBlock))
-
-    def project_(self) -> None:
-        """Clamp learned strides to their range. Call it after each optimiser step."""
-        project_(self)
