@@ -17,6 +17,11 @@ Settings:
     TrainingSettings      steps, learning rates, what trains
     AugmentationSettings  random changes to the training windows
 
+DiffStride in a network of torchvision, timm or your own:
+
+    replace_strides       learns the strides of any network, by one call
+    Replacements          what it returns: what was replaced, and what was kept and why
+
 Layers for your own network:
 
     DiffStride1d          low-pass and downsample one axis by a stride that is learned
@@ -45,6 +50,8 @@ What a training loop does with learned strides:
     freeze_               makes strides constant, or learns them again
     read_strides          reads all strides at once, before a forward pass
     complexity            the cost J of strides (paper equation 6)
+    cost                  multiply-accumulates of any network, differentiable by strides
+    activations           values that its operations return, likewise
 
 `audiostride --help` in a terminal describes the commands.
 """
@@ -71,23 +78,27 @@ if TYPE_CHECKING:
         DiffStride1d,
         DiffStride2d,
         DiffStride3d,
+        Replacements,
         SpectralPool1d,
         SpectralPool2d,
         SpectralPool3d,
         Window,
+        activations,
         complexity,
+        cost,
         freeze_,
         parameter_groups,
         project_,
         read_strides,
+        replace_strides,
     )
     from audiostride.models.classifier import Classifier
     from audiostride.models.loading import load
-    from audiostride.models.separable_cnn import SeparableCNN
+    from audiostride.models.networks.separable import SeparableCNN
     from audiostride.training.from_python import FitResult, fit
     from audiostride.training.lightning_module import ClassifierTraining
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 __all__ = [
     "AugmentationSettings",
     "BlurPool1d",
@@ -107,19 +118,23 @@ __all__ = [
     "Pcen",
     "PcenMel",
     "Recipe",
+    "Replacements",
     "SeparableCNN",
     "SpectralPool1d",
     "SpectralPool2d",
     "SpectralPool3d",
     "TrainingSettings",
     "Window",
+    "activations",
     "complexity",
+    "cost",
     "fit",
     "freeze_",
     "load",
     "parameter_groups",
     "project_",
     "read_strides",
+    "replace_strides",
 ]
 
 _MODULES = {
@@ -136,7 +151,7 @@ _MODULES = {
     "Pcen": "audiostride.frontends.pcen",
     "PcenMel": "audiostride.frontends.pcen",
     "Recipe": "audiostride.config.settings",
-    "SeparableCNN": "audiostride.models.separable_cnn",
+    "SeparableCNN": "audiostride.models.networks.separable",
     "TrainingSettings": "audiostride.config.settings",
     "fit": "audiostride.training.from_python",
     "load": "audiostride.models.loading",

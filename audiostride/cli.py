@@ -18,10 +18,11 @@ import audiostride
 from audiostride import parsers
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, instantiate, parse
+from audiostride.config.input_kinds import check_images_named
 from audiostride.config.messages import did_you_mean, wrong_value
 from audiostride.config.ranges import fits
 from audiostride.config.run_folder import check_runs, checkpoint_path
-from audiostride.config.settings import Frames, PrepareSettings, WindowSeconds
+from audiostride.config.settings import Frames, PrepareSettings, Recipe, WindowSeconds
 from audiostride.errors import UsageError, UserError
 from audiostride.log import show_messages
 from audiostride.prediction.options import EmbedOptions, PredictOptions, check_embedding_file
@@ -71,12 +72,7 @@ def train(arguments: Sequence[str]) -> None:
     if args.resume and args.auto_resume:
         raise UsageError("--resume and --auto_resume exclude each other: give one of them")
 
-    from audiostride.data.rates import check_rates
-    from audiostride.data.store import open_store
-
-    # Report a wrong folder or rate before importing torch.
-    stores = [open_store(Path(corpus)) for corpus in recipe.data.corpora]
-    check_rates(stores, recipe.frontend.sample_rate)
+    _check_data(recipe)
 
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -294,6 +290,22 @@ def _export_page(args: Namespace) -> None:
     print(render(rows, args.format, args.wide))
 
 
+def _check_data(recipe: Recipe) -> None:
+    """Report a wrong folder or rate before importing torch."""
+    if recipe.frontend.kind == "pixels":
+        from audiostride.images.layout import check_images
+
+        check_images_named(recipe)
+        if not recipe.data.download:
+            check_images(recipe.data)
+        return
+    from audiostride.data.rates import check_rates
+    from audiostride.data.store import open_store
+
+    stores = [open_store(Path(corpus)) for corpus in recipe.data.corpora]
+    check_rates(stores, recipe.frontend.sample_rate)
+
+
 def _run_folder(args: Namespace) -> Path:
     return _path(args.out) or Path(f"runs/{recipes.find(args.recipe).stem}")
 
@@ -313,12 +325,15 @@ def _export_folder(args: Namespace) -> None:
     if args.seconds is not None or (args.precision, args.samples) != ("float32", "float32"):
         raise UsageError("--seconds, --precision and --samples are for .onnx and .pt2: leave them out")
 
+    from audiostride.config.model_config import read_model_config
     from audiostride.export.model_card import export_folder
 
     rows = export_folder(args.run, folder, checkpoint=args.checkpoint, license=args.license)
     if rows:
         print(render(rows, args.format, args.wide))
-    logger.info(f"{folder}: done; next: audiostride predict {folder} FILES, or push it to a hub from Python")
+    of_images = read_model_config(folder).frontend["kind"] == "pixels"
+    use = "" if of_images else f"audiostride predict {folder} FILES, or "
+    logger.info(f"{folder}: done; next: {use}push it to a hub from Python")
 
 
 def _path(name: str | None) -> Path | None:

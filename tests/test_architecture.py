@@ -16,7 +16,7 @@ FLOORS = (
     ("layers", "config", "corpora", "audio_file"),
     ("frontends", "prediction"),
     ("models", "data"),
-    ("prepare", "analysis"),
+    ("prepare", "analysis", "images"),
     ("training",),
     ("export",),
     ("report", "studies", "bench", "demo"),
@@ -60,7 +60,32 @@ def test_layers_can_be_lifted_into_another_project() -> None:
             assert roots <= {"torch", "audiostride", *sys.stdlib_module_names}, file
 
 
-@pytest.mark.parametrize("room", ["config.recipe", "corpora", "data.rates", "studies.study_file", "cli"])
+@pytest.mark.parametrize(
+    "room", ["config.recipe", "corpora", "data.rates", "images.layout", "studies.study_file", "cli"]
+)
 def test_importing_it_does_not_import_torch(room: str) -> None:
     code = f"import sys, audiostride.{room}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_torchvision_is_imported_only_where_it_is_used() -> None:
+    """Runs on sound need not have it."""
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("torchvision", "PIL") for name in names), file
+
+
+def test_run_on_sound_imports_nothing_of_images(trained: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from audiostride.cli import main
+run, report = {str(trained)!r}, {str(tmp_path / "report.html")!r}
+for command in (["summary", "small"], ["test", run], ["strides", run], ["report", run, "--out", report]):
+    assert main(command) == 0
+assert main(["train", run + "/config.yaml", "--out", {str(tmp_path / "again")!r}]) == 0
+sys.exit(any(name.startswith("audiostride.images") for name in sys.modules))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -9,12 +9,13 @@ from audiostride.analysis.intervals import Outcomes, accuracy_interval
 from audiostride.tables import Interval
 
 
-def class_scores(outcomes: Outcomes, labels: Sequence[str]) -> list[dict[str, Any]]:
+def class_scores(outcomes: Outcomes, labels: Sequence[str], noun: str = "recordings") -> list[dict[str, Any]]:
     """Return a row per label that occurs, as a label or as a prediction, in the order of the labels.
 
     Args:
         outcomes: what a run predicted on the recordings of a task.
         labels: names of all labels.
+        noun: what examples are called, the name of their column.
 
     Returns:
         Rows with label, recordings (that have the label), predictions (of the label), precision_percent (of
@@ -31,7 +32,7 @@ def class_scores(outcomes: Outcomes, labels: Sequence[str]) -> list[dict[str, An
         rows.append(
             {
                 "label": name,
-                "recordings": int(is_label.sum()),
+                noun: int(is_label.sum()),
                 "predictions": int(is_predicted.sum()),
                 "precision_percent": _fraction(outcomes, is_predicted),
                 "recall_percent": _fraction(outcomes, is_label),

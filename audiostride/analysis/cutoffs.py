@@ -1,4 +1,7 @@
-"""Cut-off frequencies of strides: Hz of modulation over time, cycles per mel channel over frequency."""
+"""Cut-off frequencies of strides: Hz of modulation over time, cycles per mel channel over frequency.
+
+Those of images are cycles per pixel over height and width.
+"""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,20 +12,18 @@ import torch
 from torch import Tensor
 
 from audiostride.analysis.strided_layers import strided_layers
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.frontends.leaf import Leaf
 from audiostride.layers.functional import cutoff_mask
 from audiostride.layers.window import Window, as_window
 from audiostride.models.classifier import Classifier
 
-# In the order of strides and of the axes of feature maps.
-AXES = ("time", "frequency")
 _AROUND_HZ = 1000.0  # where channels are converted to octaves
 
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """The edges of a low-pass window, in the unit of the rate (per second or per mel channel).
+    """The edges of a low-pass window, in the unit of the rate (per second, per mel channel or per pixel).
 
     An edge above the Nyquist frequency of the axis does not exist and is None.
 
@@ -48,7 +49,8 @@ def cutoffs(n: int, stride: float, smoothness: float | Window, rate: float) -> C
         stride: stride of the axis, ≥ 1.
         smoothness: width of the ramp in DFT bins for the paper's window, or a `Window`.
         rate: samples per unit at the layer's input. At the features of the frontend this is the number of
-            frames per second (100 at a hop of 10 ms) over time, and 1 per channel over frequency.
+            frames per second (100 at a hop of 10 ms) over time, and 1 per channel over frequency. Of images
+            it is 1 per pixel.
 
     >>> cutoffs(100, stride=2.0, smoothness=4.0, rate=100.0)  # one second of a spectrogram
     Cutoffs(pass_band=25.0, pass_band_on_grid=25.0, half_amplitude=27.0, stop_band=29.0)
@@ -98,18 +100,22 @@ def _edges(n: int, stride: float, window: Window) -> tuple[float, float]:
 
 
 def units(frontend: Frontend, long: bool = False) -> tuple[str, str]:
-    """Return the units of cut-offs over time and over frequency.
+    """Return the units of cut-offs over both axes.
 
     The channels are those of the frontend's features: of a frontend that learns its resolution, the dense
     ones. LEAF's are its filters, in their order, whatever frequencies they have learned.
     """
-    channel = "filter" if isinstance(frontend, Leaf) else "mel"
-    if long:
-        return "Hz of modulation", f"cycles per {'filter' if channel == 'filter' else 'mel channel'}"
-    return "Hz", f"cycles/{channel}"
+    first, second = frontend.axes
+    return (first.long_unit, second.long_unit) if long else (first.unit, second.unit)
 
 
-def octaves_per_channel(frontend: Frontend, around_hz: float) -> float:
+def axis_names(frontend: Frontend) -> tuple[str, str]:
+    """Return the names of both axes of a frontend's features, in the order of strides."""
+    first, second = frontend.axes
+    return first.name, second.name
+
+
+def octaves_per_channel(frontend: SoundFrontend, around_hz: float) -> float:
     """Return the distance in octaves between neighbouring mel channels around a frequency.
 
     Args:
@@ -131,13 +137,13 @@ def octaves_per_channel(frontend: Frontend, around_hz: float) -> float:
     return math.log2(above / below)
 
 
-def frequency_range(frontend: Frontend) -> tuple[float, float]:
+def frequency_range(frontend: SoundFrontend) -> tuple[float, float]:
     """Return the lower edge of the lowest channel and the upper edge of the highest one, in Hz."""
     settings = frontend.configuration()
     return settings["f_min"], settings["f_max"]
 
 
-def channels_per_octave(frontend: Frontend, around_hz: float) -> float:
+def channels_per_octave(frontend: SoundFrontend, around_hz: float) -> float:
     """Return how many channels of a frontend's features an octave has around a frequency.
 
     Of LEAF, these are the filters whose learned centre is at most half an octave away.
@@ -168,9 +174,10 @@ def stride_table(
     Args:
         classifier: a classifier, trained or not.
         frames: number of frames of the frontend's features; if its resolution is learned, on the dense grid.
-            By default that of the classifier's windows.
+            By default that of the classifier's windows. Images have none.
         around_hz: frequency at which channels are converted to octaves; by default 1 kHz, or the nearest
             frequency that has channels. Mel channels are closer together, in octaves, at high frequencies.
+            Images have none.
 
     Returns:
         Rows with layer, axis, stride, effective_stride (input length / output length), input_length,
@@ -178,51 +185,65 @@ def stride_table(
         `Cutoffs`, and cumulated_pass_band (the lowest pass_band up to this layer: all of these layers pass
         lower frequencies unchanged). Rows of the time axis have hop_ms (distance in milliseconds between
         samples of the output); those of the frequency axis have cycles_per_octave (the pass band around
-        `around_hz`) and channels_per_octave (samples of the output around `around_hz`).
+        `around_hz`) and channels_per_octave (samples of the output around `around_hz`). Of images the axes
+        are height and width, and the last three are missing.
 
     Raises:
-        ValueError: if `around_hz` is outside the range of the channels.
+        ValueError: if `around_hz` is outside the range of the channels; if it or `frames` is given, but the
+            classifier takes images.
 
     >>> row = stride_table(Classifier({"word": ["yes", "no"]}))[0]
     >>> row["layer"], row["axis"], row["stride"], row["pass_band"], row["unit"]
     (1, 'time', 2.0, 25.0, 'Hz')
     """
-    frontend = classifier.frontend
-    if around_hz is None:
-        low, high = frequency_range(frontend)
-        around_hz = min(max(_AROUND_HZ, low), high)
-    per_octave = channels_per_octave(frontend, around_hz)
-    input_rates = (frontend.sample_rate / frontend.hop, 1.0)
+    per_octave = _channels_per_octave(classifier, around_hz)
     layers = strided_layers(classifier, frames)
     cumulated = [math.inf, math.inf]
     rows = []
     for layer in layers:
-        for axis, stride in enumerate(layer.strides):
+        for axis, (stride, of_features) in enumerate(
+            zip(layer.strides, classifier.frontend.axes, strict=True)
+        ):
             if stride is None:
                 continue
             before, after = layer.input_size[axis], layer.output_size[axis]
             input_length = layers[0].input_size[axis]
-            rate = input_rates[axis] * before / input_length
-            output_rate = input_rates[axis] * after / input_length
+            rate = of_features.rate * before / input_length
+            output_rate = of_features.rate * after / input_length
             row = {
                 "layer": layer.number,
-                "axis": AXES[axis],
+                "axis": of_features.name,
                 "stride": stride,
                 "effective_stride": before / after,
                 "input_length": before,
                 "output_length": after,
                 "rate": rate,
-                "unit": units(frontend)[axis],
+                "unit": of_features.unit,
                 **dict.fromkeys(Cutoffs.__dataclass_fields__),
                 "cumulated_pass_band": None,
-                "cycles_per_octave": None,
-                "hop_ms": 1000 / output_rate if axis == 0 else None,
-                "channels_per_octave": per_octave * output_rate if axis == 1 else None,
             }
+            if per_octave is not None:
+                row |= {
+                    "cycles_per_octave": None,
+                    "hop_ms": 1000 / output_rate if axis == 0 else None,
+                    "channels_per_octave": per_octave * output_rate if axis == 1 else None,
+                }
             if layer.window is not None:
                 edges = cutoffs(before, stride, layer.window, rate)
                 row |= asdict(edges)
                 row["cumulated_pass_band"] = cumulated[axis] = min(cumulated[axis], edges.pass_band)
-                row["cycles_per_octave"] = edges.pass_band * per_octave if axis == 1 else None
+                if per_octave is not None and axis == 1:
+                    row["cycles_per_octave"] = edges.pass_band * per_octave
             rows.append(row)
     return rows
+
+
+def _channels_per_octave(classifier: Classifier, around_hz: float | None) -> float | None:
+    """Return the channels per octave around a frequency, by default 1 kHz; None for images."""
+    frontend = classifier.frontend
+    if around_hz is None:
+        if not isinstance(frontend, SoundFrontend):
+            return None
+        low, high = frequency_range(frontend)
+        around_hz = min(max(_AROUND_HZ, low), high)
+    return channels_per_octave(classifier.sound_frontend, around_hz)

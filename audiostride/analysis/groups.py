@@ -33,7 +33,8 @@ def group_means(tables: Sequence[tuple[str, Rows]]) -> Rows:
 
     Returns:
         One row per group, layer and axis, with group, runs (number of runs that have the layer), layer, axis,
-        unit, and a `Spread` for each number. If an edge does not exist in all runs, it is None.
+        unit, and a `Spread` for each number that the rows have. If an edge does not exist in all runs, it is
+        None.
     """
     result = []
     for group in dict.fromkeys(name for name, _ in tables):
@@ -42,7 +43,7 @@ def group_means(tables: Sequence[tuple[str, Rows]]) -> Rows:
             members.setdefault((row["layer"], row["axis"]), []).append(row)
         result += [
             {"group": group, "runs": len(rows), "layer": layer, "axis": axis}
-            | {name: _spread([row[name] for row in rows]) for name in _AVERAGED}
+            | {name: _spread([row[name] for row in rows]) for name in _AVERAGED if name in rows[0]}
             | {"unit": rows[0]["unit"]}
             for (layer, axis), rows in members.items()
         ]

@@ -9,10 +9,10 @@ from typing import Any
 
 from audiostride.analysis.cutoffs import channels_per_octave
 from audiostride.analysis.strided_layers import frontend_strides
-from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.frontends.build import build_frontend
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.frontends.leaf import Leaf
+from audiostride.frontends.log_mel import LogMel
 from audiostride.models.classifier import Classifier
 from audiostride.tables import Spread
 
@@ -32,13 +32,13 @@ def learns_resolution(frontend: Frontend) -> bool:
     return frontend.strides is not None
 
 
-def windows_ms(frontend: Frontend) -> tuple[float, ...]:
+def windows_ms(frontend: SoundFrontend) -> tuple[float, ...]:
     """Return the lengths of a frontend's analysis windows in milliseconds; of LEAF, that of its filters."""
     settings = frontend.configuration()
     return tuple(settings["windows_ms"]) if "windows_ms" in settings else (settings["window_ms"],)
 
 
-def resolution(frontend: Frontend, seconds: float = 1.0) -> dict[str, float]:
+def resolution(frontend: SoundFrontend, seconds: float = 1.0) -> dict[str, float]:
     """Return what a frontend resolves at present, in physical units.
 
     Args:
@@ -59,7 +59,7 @@ def resolution(frontend: Frontend, seconds: float = 1.0) -> dict[str, float]:
         - lowest_centre_hz, highest_centre_hz, narrowest_band_hz and widest_band_hz: range of the centre
           frequencies and of the bandwidths of LEAF's filters.
     """
-    samples = round(seconds * frontend.sample_rate)
+    samples = frontend.samples(seconds)
     frames, (time, mel) = frontend.frames(samples), frontend.size(samples)
     time_stride, mel_stride = frontend_strides(frontend)
     dense_hop = 1000 * frontend.hop / frontend.sample_rate
@@ -87,16 +87,18 @@ def resolution_table(classifier: Classifier) -> Rows:
     Returns:
         Rows with quantity (see `resolution`), value (at present), at_start (of the same settings untrained)
         and usual (of the paper's log-mel spectrograms: a hop of 10 ms, windows of 25 ms and 64 channels at
-        16 kHz). A quantity that a frontend does not have is None.
+        16 kHz). A quantity that a frontend does not have is None. There are no rows for images.
 
     >>> resolution_table(Classifier({"word": ["yes", "no"]}))[0]
     {'quantity': 'hop_ms', 'value': 10.0, 'at_start': 10.0, 'usual': 10.0}
     """
-    seconds, settings = classifier.window_s, classifier.frontend_settings
-    start, usual = resolution(build_frontend(settings), seconds), _usual()
+    seconds, untrained = classifier.window_s, build_frontend(classifier.frontend_settings)
+    if not isinstance(untrained, SoundFrontend):
+        return []
+    start, usual = resolution(untrained, seconds), _usual()
     return [
         {"quantity": name, "value": value, "at_start": start.get(name), "usual": usual.get(name)}
-        for name, value in resolution(classifier.frontend, seconds).items()
+        for name, value in resolution(classifier.sound_frontend, seconds).items()
     ]
 
 
@@ -180,7 +182,7 @@ def quantity_text(quantity: str) -> str:
 
 @cache
 def _usual() -> dict[str, float]:
-    return resolution(build_frontend(FrontendSettings()))
+    return resolution(LogMel())
 
 
 def _place(quantity: str) -> tuple[int, float]:

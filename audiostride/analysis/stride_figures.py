@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from audiostride.analysis.cutoffs import AXES, frequency_range, stride_table, units
+from audiostride.analysis.cutoffs import axis_names, frequency_range, stride_table, units
 from audiostride.analysis.figures import (
     LineStyle,
     NamedFigure,
@@ -38,6 +38,7 @@ from audiostride.analysis.strided_layers import (
 )
 from audiostride.analysis.trained import TrainedRun, titles
 from audiostride.analysis.window_figure import draw_windows
+from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.tables import Spread, cell
 
 # The range of modulation frequencies that speech needs, as Riad et al. 2022 read Elliott & Theunissen 2009.
@@ -71,9 +72,7 @@ def stride_figures(
     names = titles(runs) if names is None else names
     with figure_style(dark):
         windows = [
-            draw_windows(run.classifier, run.recipe.model.strides, frames, run.name)
-            for run in runs
-            if low_pass_layers(run.classifier)
+            draw_windows(run.classifier, frames, run.name) for run in runs if low_pass_layers(run.classifier)
         ]
         filters = [figure for run in runs if (figure := draw_filters(run.classifier, run.name))]
         figures = [
@@ -108,7 +107,8 @@ def draw_trajectories(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
         name: style | {"marker": ""} for name, style in group_styles(name for _, name in logged).items()
     }
     numbers = _layer_numbers([run for run, _ in logged])
-    ylabels = [f"stride over {axis}" for axis in AXES]
+    axes = _axes(runs)
+    ylabels = [f"stride over {axis}" for axis in axes]
     figure, panels = panels_per_layer([*map(layer_name, numbers)], ylabels, ("", "step"), sharex="row")
     ends: dict[int, dict[str, list[Strides]]] = {}
     for run, name in logged:
@@ -125,7 +125,7 @@ def draw_trajectories(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
             mark_as_fixed(panel)
     add_legend(figure, styles)
     texts = [
-        f"the {'frontend' if number == FRONTEND else 'first layer'}'s (time × frequency) end at "
+        f"the {'frontend' if number == FRONTEND else 'first layer'}'s ({' × '.join(axes)}) end at "
         + join_by_group({name: _pair(_means(pairs)) for name, pairs in ends[number].items()})
         for number in numbers[: 2 if numbers[0] == FRONTEND else 1]
     ]
@@ -135,7 +135,7 @@ def draw_trajectories(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
 
 def _layer_numbers(runs: Sequence[TrainedRun]) -> list[int]:
     """Return the numbers of the layers that at least one of the runs has, see `StridedLayer`."""
-    depth = max(len(run.recipe.model.strides) for run in runs)
+    depth = max(len(run.classifier.trunk.initial_strides) for run in runs)
     learned = any(learns_resolution(run.classifier.frontend) for run in runs)
     return [*([FRONTEND] if learned else []), *range(1, depth + 1)]
 
@@ -149,10 +149,11 @@ def _start_and_end(run: TrainedRun, number: int) -> tuple[Strides, Strides] | No
             if learned
             else None
         )
-    if number > len(run.recipe.model.strides):
+    trunk = run.classifier.trunk
+    if number > len(trunk.initial_strides):
         return None
-    time, frequency = run.classifier.trunk.strides[number - 1].tolist()
-    return run.recipe.model.strides[number - 1], (time, frequency)
+    time, frequency = trunk.strides[number - 1].tolist()
+    return trunk.initial_strides[number - 1], (time, frequency)
 
 
 def _course(run: TrainedRun, number: int) -> tuple[list[int], list[Strides]]:
@@ -191,7 +192,7 @@ def draw_resolution(runs: Sequence[TrainedRun], names: Sequence[str]) -> NamedFi
     for panel, (quantity, (label, usual)) in zip(panels, quantities.items(), strict=True):
         for y, (name, members) in enumerate(groups.items()):
             learned = Spread.of(
-                float(resolution(run.classifier.frontend, run.classifier.window_s)[quantity])
+                float(resolution(run.classifier.sound_frontend, run.classifier.window_s)[quantity])
                 for run in members
             )
             settings = [run.classifier.frontend_settings for run in members]
@@ -231,13 +232,13 @@ def draw_cutoffs(
     tables = [(name, stride_table(run.classifier, frames)) for run, name in shown]
     frontends = [run.classifier.frontend for run, _ in shown]
     long_units = list(units(frontends[0], long=True))
-    if len({(units(one), one.channels, frequency_range(one)) for one in frontends}) > 1:
+    if len({_scale(frontend) for frontend in frontends}) > 1:
         tables = [(name, [_in_octaves(row) for row in rows]) for name, rows in tables]
         long_units[1] = "cycles per octave around 1 kHz"
     styles = group_styles(name for name, _ in tables)
     figure, panels = _row_per_name(list(styles), 2)
     texts: dict[str, list[str]] = {name: [] for name in styles}
-    for panel, axis, unit in zip(panels, AXES, long_units, strict=True):
+    for panel, axis, unit in zip(panels, _axes(runs), long_units, strict=True):
         rows = [row for row in group_means(tables) if (row["layer"], row["axis"]) == (1, axis)]
         for y, (name, row) in enumerate(zip(styles, rows, strict=True)):
             edge, stop = row["pass_band"], row["stop_band"]
@@ -248,10 +249,8 @@ def draw_cutoffs(
             _text_right_of(panel, y, cell(edge))
             texts[name].append(f"{cell(edge)} {unit}")
         panel.set_xlabel(f"cut-off over {axis},\n{unit}")
-    panels[0].axvline(SPEECH_HZ, color=ink(), linewidth=0.8, linestyle=":", marker="")
-    label = f"{SPEECH_HZ:g} Hz: speech modulation\n(as in Riad et al. 2022)"
-    above = panels[0].get_xaxis_transform()
-    panels[0].text(SPEECH_HZ, 1.02, label, transform=above, ha="center", fontsize="small")
+    if isinstance(frontends[0], SoundFrontend):
+        _mark_speech(panels[0])
     for panel in panels:
         low, high = panel.get_xlim()
         panel.set_xlim(0.9 * low, 1.1 * high)  # so that small differences look small
@@ -261,6 +260,25 @@ def draw_cutoffs(
     return NamedFigure(
         "cutoffs", figure, f"Cut-offs of the first layer; the pass band reaches up to {edges}."
     )
+
+
+def _axes(runs: Sequence[TrainedRun]) -> tuple[str, str]:
+    """Return the names of both axes of the features, which are the same for all runs."""
+    return axis_names(runs[0].classifier.frontend)
+
+
+def _scale(frontend: Frontend) -> tuple[Any, ...]:
+    """Return what cut-offs in the same unit have in common."""
+    if isinstance(frontend, SoundFrontend):
+        return units(frontend), frontend.channels, frequency_range(frontend)
+    return units(frontend)
+
+
+def _mark_speech(panel: Axes) -> None:
+    panel.axvline(SPEECH_HZ, color=ink(), linewidth=0.8, linestyle=":", marker="")
+    label = f"{SPEECH_HZ:g} Hz: speech modulation\n(as in Riad et al. 2022)"
+    above = panel.get_xaxis_transform()
+    panel.text(SPEECH_HZ, 1.02, label, transform=above, ha="center", fontsize="small")
 
 
 def _in_octaves(row: dict[str, Any]) -> dict[str, Any]:
@@ -273,7 +291,7 @@ def _in_octaves(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def draw_stride_plane(runs: Sequence[TrainedRun], names: Sequence[str]) -> NamedFigure:
-    """Draw stride over time against stride over frequency, in a large panel for the first layer.
+    """Draw stride over the first axis against that over the second, in a large panel for the first layer.
 
     A marker with bars is the mean and standard deviation of a group, and a line leads there from its start.
     A frontend that learns both is the first layer. LEAF has no stride over frequency, so it is not drawn.
@@ -282,7 +300,9 @@ def draw_stride_plane(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
     numbers = [
         number for number in _layer_numbers(runs) if any(_in_plane(run, number) is not None for run in runs)
     ]
+    first, second = _axes(runs)
     figure, panels = _large_first_panel([*map(layer_name, numbers)])
+    panels[0].set(xlabel=f"stride over {first}", ylabel=f"stride over {second}")
     texts: dict[str, str] = {}
     for (number, panel), name in product(zip(numbers, panels, strict=True), styles):
         ends = [pairs for run in groups[name] if (pairs := _in_plane(run, number)) is not None]
@@ -299,11 +319,13 @@ def draw_stride_plane(runs: Sequence[TrainedRun], names: Sequence[str]) -> Named
                 panel.plot(square, square, color=ink(), linewidth=0.6, linestyle=":", marker="")
     points = {name: style | {"linestyle": ""} for name, style in styles.items()}
     add_legend(figure, points | {"at the start": {"color": ink(), "marker": "+", "linestyle": ""}})
-    alt = f"Strides over time and over frequency of each layer; the first layer's are {join_by_group(texts)}."
+    alt = (
+        f"Strides over {first} and over {second} of each layer; the first layer's are {join_by_group(texts)}."
+    )
     return NamedFigure("stride_plane", figure, alt)
 
 
-# Strides over time and over frequency.
+# Strides over both axes.
 _Point = tuple[float, float]
 
 
@@ -356,7 +378,8 @@ def draw_downsampling(
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlabel("values of the spectrogram per value of the last feature map")
+    made = runs[0].classifier.frontend.makes
+    panel.set_xlabel(f"values of the {made} per value of the last feature map")
     filled = {"color": ink(), "marker": "o", "linestyle": ""}
     add_legend(figure, {"effective": filled, "nominal, product of strides": filled | {"fillstyle": "none"}})
     return NamedFigure("downsampling", figure, f"Global downsampling: {join_by_group(texts)}.")
@@ -382,8 +405,6 @@ def _large_first_panel(layers: Sequence[str]) -> tuple[Figure, list[Axes]]:
     panels += [figure.add_subplot(grid[number // 2, 1 + number % 2]) for number in range(len(layers) - 1)]
     for name, panel in zip(layers, panels, strict=True):
         panel.set_title(name)
-    panels[0].set_xlabel("stride over time")
-    panels[0].set_ylabel("stride over frequency")
     return figure, panels
 
 

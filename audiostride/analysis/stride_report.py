@@ -11,7 +11,7 @@ from audiostride.analysis.groups import group_means
 from audiostride.analysis.listen import listen
 from audiostride.analysis.resolution import as_text, resolution_means, resolution_table, side_by_side
 from audiostride.analysis.stride_figures import stride_figures
-from audiostride.analysis.trained import open_runs, titles
+from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.errors import UserError
 from audiostride.tables import Format, render, titled
 
@@ -53,13 +53,20 @@ class StrideReport(NamedTuple):
             format: format of the result. JSON and CSV have one table, the others have both.
             wide: show whole columns and texts, however wide the terminal is.
             resolution: only the resolution, instead of the strides.
+
+        Raises:
+            UserError: if only the resolution is to be shown, but the runs take images.
         """
+        if resolution and not self.resolution:
+            raise UserError("--resolution: images have no resolution of sound: leave it out")
         if format in ("json", "csv"):
             return render(self.resolution if resolution else self.strides, format)
+        above = render(self.strides, format, wide, LEAST_COLUMNS)
+        if not self.resolution:
+            return above
         below = render(as_text(self.resolution), format, wide)
         if resolution:
             return below
-        above = render(self.strides, format, wide, LEAST_COLUMNS)
         return f"{above}\n\n{titled('Resolution of the frontend', below, format)}"
 
 
@@ -87,11 +94,15 @@ def report_strides(
         sound: a sound file. With `plot` and one run, what the first layer keeps of it goes into the folder.
 
     Raises:
-        UserError: no run can be read, or `around` is out of range.
+        UserError: no run can be read, `around` is out of range, or an option for sound is given, but the runs
+            take images.
     """
     runs, notes = open_runs(names, checkpoint)
     for note in notes:
         logger.warning(note)
+    for option, value in (("--frames", frames), ("--around", around), ("--listen", sound)):
+        if value is not None:
+            _check_sound(runs[0], option)
     try:
         strides = [stride_table(run.classifier, frames, around) for run in runs]
     except ValueError as error:
@@ -111,3 +122,11 @@ def report_strides(
     return StrideReport(
         rows, side_by_side([(run.name, table) for run, table in zip(runs, resolutions, strict=True)])
     )
+
+
+def _check_sound(run: TrainedRun, option: str) -> None:
+    """Raise `UserError` if an option for sound is given, but a run takes images."""
+    try:
+        _ = run.classifier.sound_frontend
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from error

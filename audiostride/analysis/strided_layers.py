@@ -9,7 +9,8 @@ from audiostride.layers import Window
 from audiostride.layers.learned_strides import diffstride_layers
 from audiostride.models.classifier import Classifier
 
-# A stride over time and one over frequency. A frontend that learns only its hop has none over frequency.
+# A stride over time and one over frequency, or over height and width. A frontend that learns only its hop
+# has none over frequency.
 Strides = tuple[float | None, float | None]
 # The number of the layer by which a frontend learns its resolution. Blocks are counted from 1.
 FRONTEND = 0
@@ -20,7 +21,7 @@ class StridedLayer(NamedTuple):
 
     Attributes:
         number: `FRONTEND`, or the number of a block, from 1.
-        strides: over time and frequency.
+        strides: over time and frequency, or over height and width.
         window: its low-pass window, or None if it has none.
         input_size: (time, frequency) at its input.
         output_size: (time, frequency) at its output.
@@ -44,10 +45,15 @@ def strided_layers(classifier: Classifier, frames: int | None = None) -> list[St
     Args:
         classifier: a classifier, trained or not.
         frames: number of frames of the frontend's features, before its learned strides; by default those of
-            the classifier's windows.
+            the classifier's windows. Images have none.
+
+    Raises:
+        UserError: if there are frames, but the classifier takes images.
     """
     frontend, trunk = classifier.frontend, classifier.trunk
-    size = (window_frames(classifier) if frames is None else frames, frontend.channels)
+    size = frontend.feature_size(classifier.window_s)
+    if frames is not None:
+        size = (frames, classifier.sound_frontend.channels)
     layers = []
     window, strides = frontend_window(frontend), frontend_strides(frontend)
     if window is not None:
@@ -73,11 +79,6 @@ def low_pass_layers(classifier: Classifier, frames: int | None = None) -> list[S
 def has_low_pass(classifier: Classifier) -> bool:
     """Return whether the classifier's blocks have a low-pass window in the Fourier domain."""
     return classifier.trunk.downsampling in ("spectral", "diffstride")
-
-
-def window_frames(classifier: Classifier) -> int:
-    """Return the number of frames of the frontend's features for a window of the classifier."""
-    return classifier.frontend.frames(round(classifier.window_s * classifier.sample_rate))
 
 
 def frontend_window(frontend: Frontend) -> Window | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiostride.analysis.cutoffs import axis_names
 from audiostride.config.recipe import differences, recipe_of
 from audiostride.config.run_folder import METRICS, checkpoint_path, is_model_folder, read_metrics
 from audiostride.config.settings import DataSettings, Recipe
@@ -59,7 +60,7 @@ def open_run(name: str, checkpoint: str = "best") -> TrainedRun:
         return TrainedRun(name, classifier, recipe, [], [])
     folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
     entries = read_metrics(folder / METRICS)
-    log = [entry for entry in entries if len(entry["strides"]) == len(classifier.settings.strides)]
+    log = [entry for entry in entries if len(entry["strides"]) == len(classifier.trunk.initial_strides)]
     notes = []
     if len(log) < len(entries):
         notes.append(f"{name}: {METRICS} has entries of another network; left out")
@@ -82,7 +83,7 @@ def open_runs(names: Sequence[str], checkpoint: str = "best") -> tuple[list[Trai
         The runs; and a sentence for each run that cannot be read, followed by the notes of the others.
 
     Raises:
-        UserError: if no run can be read.
+        UserError: if no run can be read, or if some take sound and others images.
     """
     runs, failures = [], []
     for name in names:
@@ -92,13 +93,26 @@ def open_runs(names: Sequence[str], checkpoint: str = "best") -> tuple[list[Trai
             failures.append(error)
     if not runs:
         raise failures[0]
+    _check_same_input(runs)
     notes = [f"{error}; left out" for error in failures]
     notes += [note for run in runs for note in run.notes]
-    depths = {len(run.classifier.settings.channels) for run in runs}
+    depths = {len(run.classifier.trunk.initial_strides) for run in runs}
     if len(depths) > 1:
         numbers = " and ".join(map(str, sorted(depths)))
         notes.append(f"the runs differ in depth ({numbers} layers): layers are compared by their number")
     return runs, notes
+
+
+def _check_same_input(runs: Sequence[TrainedRun]) -> None:
+    """Raise `UserError` if runs have features with different axes."""
+    first = runs[0].classifier.frontend
+    for run in runs:
+        frontend = run.classifier.frontend
+        if axis_names(frontend) != axis_names(first):
+            raise UserError(
+                f"{runs[0].name} takes {first.takes}, but {run.name} takes {frontend.takes}: compare runs "
+                "of one kind"
+            )
 
 
 def titles(runs: Sequence[TrainedRun]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from audiostride.analysis.cutoffs import AXES, cutoffs, gains, stride_table, units
+from audiostride.analysis.cutoffs import axis_names, cutoffs, gains, stride_table, units
 from audiostride.analysis.figures import (
     NamedFigure,
     add_legend,
@@ -19,7 +19,6 @@ from audiostride.analysis.figures import (
 from audiostride.analysis.strided_layers import (
     FRONTEND,
     StridedLayer,
-    Strides,
     initial_frontend_strides,
     layer_name,
     low_pass_layers,
@@ -28,10 +27,8 @@ from audiostride.models.classifier import Classifier
 from audiostride.tables import cell
 
 
-def draw_windows(
-    classifier: Classifier, initial_strides: Sequence[Strides], frames: int | None = None, title: str = ""
-) -> NamedFigure:
-    """Draw the low-pass windows of every layer over time and frequency, at the start and now.
+def draw_windows(classifier: Classifier, frames: int | None = None, title: str = "") -> NamedFigure:
+    """Draw the low-pass windows of every layer over both axes, at the start and now.
 
     A curve shows the gain at the DFT bins of the layer's input, up to its Nyquist frequency. Frequencies
     above that, which previous layers have removed, are shaded. The number is the present edge of the pass
@@ -39,7 +36,6 @@ def draw_windows(
 
     Args:
         classifier: a classifier with a low-pass window, on any device.
-        initial_strides: (time, frequency) stride of each block at the start.
         frames: number of frames of the frontend's features; by default those of the classifier's windows.
         title: name of the run.
 
@@ -50,17 +46,17 @@ def draw_windows(
     if not layers:
         raise ValueError(f"{classifier.trunk.downsampling} downsampling has no low-pass window")
     of_frontend = {FRONTEND: initial_frontend_strides(classifier)}
-    initial = of_frontend | dict(enumerate(initial_strides, 1))
+    initial = of_frontend | dict(enumerate(classifier.trunk.initial_strides, 1))
     colour = group_styles(["trained"])["trained"]["color"]
     styles = {
         "at the start": {"color": ink(), "linestyle": "--", "linewidth": 0.9, "marker": ""},
         "trained, with its pass-band edge": {"color": colour, "linestyle": "-", "marker": ""},
     }
-    ylabels = [f"gain over {axis}" for axis in AXES]
+    ylabels = [f"gain over {axis}" for axis in axis_names(frontend)]
     names = [layer_name(layer.number) for layer in layers]
     figure, panels = panels_per_layer(names, ylabels, units(frontend))
-    seconds = layers[0].input_size[0] * frontend.hop / frontend.sample_rate
-    for axis, extent in enumerate((seconds, frontend.channels)):
+    for axis, of_features in enumerate(frontend.axes):
+        extent = layers[0].input_size[axis] / of_features.rate
         lengths_at_start = _input_lengths([initial[layer.number][axis] for layer in layers], layers, axis)
         longest: dict[bool, int] = {}  # of the frontend, and of the blocks
         for panel, layer, length in zip(panels[axis], layers, lengths_at_start, strict=True):
@@ -71,7 +67,7 @@ def draw_windows(
             assert layer.window is not None
             for (size, value), style in zip(((length, begin), (n, stride)), styles.values(), strict=True):
                 gain = gains(size, value, layer.window)
-                # Every feature map spans the whole spectrogram, so the bins of all layers are equally spaced.
+                # Every feature map spans the whole input, so the bins of all layers are equally spaced.
                 panel.plot(np.arange(len(gain)) / extent, gain, **style)
             whole = longest.setdefault(layer.number == FRONTEND, max(n, length))
             edge = cutoffs(n, stride, layer.window, n / extent).pass_band
@@ -105,7 +101,7 @@ def _input_lengths(strides: Sequence[float | None], layers: Sequence[StridedLaye
 def _alt(classifier: Classifier, frames: int | None, title: str) -> str:
     rows = stride_table(classifier, frames)
     first = [row for row in rows if row["layer"] == rows[0]["layer"]]
-    long = dict(zip(AXES, units(classifier.frontend, long=True), strict=True))
+    long = {axis.name: axis.long_unit for axis in classifier.frontend.axes}
     edges = (f"{cell(row['pass_band'])} {long[row['axis']]}" for row in first)
     name = "the frontend" if rows[0]["layer"] == FRONTEND else "the first layer"
     return (

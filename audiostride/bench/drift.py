@@ -10,7 +10,7 @@ from audiostride.bench.settings import DriftBench
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import Window, freeze_, project_
 from audiostride.layers.learned_strides import diffstride_layers
-from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.models.networks.separable import SeparableCNN
 from audiostride.timing import now, training_step
 
 _SAMPLES = 16_000  # of a window of one second

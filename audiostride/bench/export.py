@@ -61,7 +61,8 @@ def _rows(run: str, settings: ExportBench, folder: Path) -> list[dict[str, Any]]
     path = checkpoint_path(Path(run))
     saved = read_checkpoint(path)
     classifier = restore(saved, path)
-    data = open_corpora(run, saved)
+    data = open_corpora(run, saved) if classifier.sound_frontend else None
+    assert data is None or isinstance(data, WindowsModule)
     forms = _forms(classifier, data, settings.seconds, folder)
     waveform = 0.1 * torch.randn(1, round(settings.seconds * classifier.sample_rate))
     times = in_turns(

@@ -18,7 +18,7 @@ from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import ConvDownsample, Window, freeze_
 from audiostride.layers.diffstride import DiffStride1d, DiffStride2d, DiffStrideNd
 from audiostride.layers.functional import cutoff_mask
-from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.models.networks.separable import SeparableCNN
 from audiostride.timing import autocast, in_turns, inference, training_step
 
 _FORMATS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}

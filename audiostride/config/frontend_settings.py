@@ -13,22 +13,24 @@ Milliseconds = Annotated[float, Between(0.01, 10_000)]
 HopMilliseconds = Annotated[float, Between(0.001, 100)]  # the shortest window of training is 100 ms long
 MelChannels = Annotated[int, Between(1, 2048)]
 Hertz = Annotated[float, Between(0, 192_000)]
+Pixels = Annotated[int, Between(2, 8192)]
 
 # The highest frequency by default, as a fraction of the sample rate: the 7800 Hz of Tagliasacchi et al. 2019.
 _HIGHEST = 7800 / 16_000
 # No frontend comes near these limits. Without them a stranger's model could exhaust the memory. They count
-# the numbers in the tables of a frontend, and those that it computes from one second of sound.
-_LARGEST_TABLE, _MOST_PER_SECOND = 20_000_000, 100_000_000
+# the numbers in the tables of a frontend, and those that it computes from one second of sound or an image.
+_LARGEST_TABLE, _MOST_PER_SECOND, _LARGEST_IMAGE = 20_000_000, 100_000_000, 50_000_000
 
 
 @dataclass
 class FrontendSettings:
-    """From waveforms to spectrograms."""
+    """From waveforms to spectrograms, or from images to what a network takes."""
 
-    kind: Literal["log_mel", "pcen", "learned_resolution", "leaf"] = "log_mel"
+    kind: Literal["log_mel", "pcen", "learned_resolution", "leaf", "pixels"] = "log_mel"
     """log_mel: log-mel spectrograms, as in the paper. pcen: per-channel energy normalisation instead of the
     logarithm. learned_resolution: dense log-mel spectrograms with several windows, whose hop and mel channels
-    are learned by DiffStride. leaf: learned Gabor filters, with a learned hop."""
+    are learned by DiffStride. leaf: learned Gabor filters, with a learned hop. pixels: images, see
+    data.images."""
     sample_rate: SampleRate = 16_000
     """Sample rate of the waveforms in Hz; that of the corpora (see audiostride prepare --sample_rate)."""
     window_ms: Milliseconds = 25.0
@@ -63,10 +65,19 @@ class FrontendSettings:
     smoothness: Annotated[float, Between(0, 10_000)] = 4.0
     """Of learned_resolution and leaf: width in DFT bins of the ramp of their DiffStride layer. It lies inside
     the cut-off."""
+    image_size: tuple[Pixels, Pixels] = (32, 32)
+    """Of pixels: height and width of the images."""
+    colours: Annotated[int, Between(1, 64)] = 3
+    """Of pixels: number of colours, 1 for grey images."""
 
     def __post_init__(self) -> None:
         self.windows_ms = tuple(self.windows_ms)
+        height, width = self.image_size
+        self.image_size = (height, width)
         check_ranges(self, "frontend.")
+        if self.kind == "pixels":
+            self._check_image()
+            return
         if not self.windows_ms:
             raise ValueError("frontend.windows_ms names no window")
         self._check_frequencies()
@@ -86,8 +97,8 @@ class FrontendSettings:
 
     @property
     def images(self) -> int:
-        """Number of spectrograms of the same sound, the input channels of the network."""
-        return len(self.windows)
+        """Number of spectrograms of the same sound or of colours, the input channels of the network."""
+        return self.colours if self.kind == "pixels" else len(self.windows)
 
     @property
     def channels(self) -> int:
@@ -113,6 +124,14 @@ class FrontendSettings:
             "leaf": ("window_ms", "dense_hop_ms", "mel_channels"),
         }
         return names.get(self.kind, ("window_ms", "hop_ms", "mel_channels"))
+
+    def _check_image(self) -> None:
+        height, width = self.image_size
+        if height * width * self.colours > _LARGEST_IMAGE:
+            raise ValueError(
+                f"frontend.image_size {height} × {width} with {self.colours} colours makes more than "
+                f"{_LARGEST_IMAGE:,} numbers: lower it"
+            )
 
     def _check_frequencies(self) -> None:
         if self.highest_hz > self.sample_rate / 2:

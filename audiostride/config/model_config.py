@@ -42,7 +42,7 @@ class ModelConfig:
         strides_frozen: whether the strides are constants.
         sha256: hash of model.safetensors.
         training: what is known about the training: step, recipe, corpora and groups (see
-            `WindowsModule.state_dict`). Empty if nothing is known.
+            `CorpusModule.state_dict`). Empty if nothing is known.
         audiostride: version that wrote the file.
     """
 
@@ -156,7 +156,7 @@ def _check(content: dict[str, Any]) -> None:
     if len(content["labels"]) > _MAX_TASKS:
         raise ValueError(f"it has more than {_MAX_TASKS} tasks")
     network = model_recipe(content["settings"], content["frontend"]).model
-    if max(map(max, network.strides)) > _MAX_STRIDE:
+    if max(map(max, network.strides or [(1, 1)])) > _MAX_STRIDE:
         raise ValueError(f"settings.strides has a stride above {_MAX_STRIDE}")
     training = content["training"]
     if not all(fits(training[name], hint) for name, hint in TRAINING.items() if name in training):

@@ -23,7 +23,7 @@ from audiostride.config.arguments import (
 )
 from audiostride.config.messages import check_keys, did_you_mean
 from audiostride.config.run_folder import CONFIG, check_model, is_model_folder
-from audiostride.config.settings import Recipe
+from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.errors import UserError
 
 
@@ -90,27 +90,29 @@ def with_network(
     if not source:
         return settings
     network = read_network(source)
-    channels = (merged.get("model") or {}).get("channels")
-    if isinstance(channels, list | tuple):
-        check_channels(channels, network["model"]["channels"], source)
+    check_network(merged.get("model") or {}, network["model"], source)
     return merge(network, settings)
 
 
-def check_channels(channels: Sequence[int], trained: Sequence[int], source: str) -> None:
+def check_network(model: Mapping[str, Any], trained: Mapping[str, Any], source: str) -> None:
     """Raise `UserError` if the weights of a trained network have other shapes than those of a network.
 
-    Only the numbers of channels decide on these shapes.
+    The network, its options and its numbers of channels decide on these shapes.
 
     Args:
-        channels: number of channels of each block of the network.
-        trained: those of the trained network.
+        model: settings of the network, those that are given.
+        trained: settings of the trained network.
         source: where that was read.
     """
-    if list(channels) != list(trained):
-        raise UserError(
-            f"model.channels is {list(channels)}, but {source} has {list(trained)}: leave model.channels out "
-            "(the recipe fine_tune does), or give that of the model to train further"
-        )
+    for name in ("network", "channels", "options"):
+        value, before = model.get(name), trained.get(name)
+        if isinstance(value, list | tuple) and isinstance(before, list | tuple):
+            value, before = list(value), list(before)
+        if value not in (None, {}, before):
+            raise UserError(
+                f"model.{name} is {value}, but {source} has {before}: leave model.{name} out (the recipe "
+                "fine_tune does), or give that of the model to train further"
+            )
 
 
 def build_with_options(parser: ArgumentParser, arguments: Sequence[str], settings: dict[str, Any]) -> Recipe:
@@ -125,6 +127,8 @@ def build_with_options(parser: ArgumentParser, arguments: Sequence[str], setting
         UsageError: an argument is wrong.
         UserError: a setting is wrong, with or without the options.
     """
+    parse(parser, arguments)  # what is wrong with the arguments is reported first
+    settings = without_other_network(settings, given_values(parser, arguments))
     return instantiate(Recipe, parser, parse(parser, arguments, parse_settings(parser, settings)))
 
 
@@ -278,10 +282,29 @@ def read_yaml(path: Path, kind: Literal["recipe", "study"] = "recipe") -> dict[s
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings `below`, with those of `above` replacing them group by group."""
+    """Return the settings `below`, with those of `above` replacing them group by group.
+
+    If `above` chooses another network, the shape of the network below is dropped.
+    """
+    below = without_other_network(below, above)
     both = below.keys() & above.keys()
     groups = {k for k in both if isinstance(below[k], dict) and isinstance(above[k], dict)}
     return below | above | {k: merge(below[k], above[k]) for k in groups}
+
+
+# Settings of `model` that describe one network, and mean nothing for another one.
+_SHAPE = ("channels", "strides", "options")
+
+
+def without_other_network(settings: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in groups, without the shape of their network if the settings above choose another."""
+    model, chosen = settings.get("model"), above.get("model")
+    if not isinstance(model, dict) or not isinstance(chosen, dict):
+        return settings
+    before = model.get("network", ModelSettings.network)
+    if chosen.get("network", before) == before:
+        return settings
+    return settings | {"model": {name: value for name, value in model.items() if name not in _SHAPE}}
 
 
 def build(settings: dict[str, Any], source: Path | None = None) -> Recipe:
@@ -303,6 +326,16 @@ def build(settings: dict[str, Any], source: Path | None = None) -> Recipe:
 @cache
 def _checker() -> ArgumentParser:
     return recipe_parser()  # making one takes longer than using it
+
+
+def base_of(recipe: Recipe) -> tuple[str, Recipe]:
+    """Return the recipe of the paper that a recipe is nearest to: its name and its content.
+
+    Commands that repeat a run name it, with options for all that differs.
+    """
+    name = {None: "speech_commands", "folder": "imagenet"}.get(recipe.data.images, recipe.data.images)
+    assert name is not None
+    return name, load(name)
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:

@@ -20,7 +20,7 @@ README.md                    model card
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,15 @@ def _is_entry(entry: dict[str, Any]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not math.isnan(value)
+
+
+# Under which names a checkpoint holds what it knows of its data: those of classes.
+DATA_STATES = ("WindowsModule", "ImagesModule")
+
+
+def data_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says about its data, see `CorpusModule.state_dict`; empty if nothing."""
+    return next((checkpoint[name] for name in DATA_STATES if name in checkpoint), {})
 
 
 def last_checkpoint(run: Path) -> Path:

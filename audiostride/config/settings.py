@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from audiostride.config.frontend_settings import FrontendSettings, SampleRate
+from audiostride.config.input_kinds import Images, check_input_settings
 from audiostride.config.messages import PlainValue
+from audiostride.config.network_names import Network
 from audiostride.config.ranges import AtLeast, Between, check_ranges
 from audiostride.config.trainer_arguments import check_trainer_arguments
 
@@ -26,18 +28,21 @@ Masks = Annotated[int, Between(0, 100)]
 Frames = Annotated[int, Between(1, 360_000)]  # up to an hour
 WindowSeconds = Annotated[float, Between(0.1, 3600)]
 ShiftSeconds = Annotated[float, Between(0, 3600)]
+Fraction = Annotated[float, Between(0, 1)]
 Stride = Annotated[float, AtLeast(1)]
 Decibels = Annotated[float, AtLeast(-200)]
 
 
 @dataclass
 class ModelSettings:
-    """The network, see `SeparableCNN`."""
+    """The network: separable is that of the paper. The reference of networks describes all of them."""
 
-    channels: Sequence[Channels] = (64, 128, 256, 256, 512, 512)
-    """Number of channels of each block."""
-    strides: Sequence[tuple[Stride, Stride]] = ((2, 2), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2))
-    """Initial strides of each block: one over time, one over frequency."""
+    channels: Sequence[Channels] | None = None
+    """Numbers of channels: of each block (separable), or as the network says. (default: those of the network,
+    separable 64, 128, 256, 256, 512, 512)"""
+    strides: Sequence[tuple[Stride, Stride]] | None = None
+    """Initial strides, one over time and one over frequency (of images: over height and width): of each block
+    (separable), or as the network says. (default: those of the network)"""
     downsampling: Literal["strided", "max", "average", "blur", "spectral", "diffstride"] = "diffstride"
     """How feature maps are downsampled. Only diffstride learns strides; only it and spectral
     take fractional ones."""
@@ -45,7 +50,7 @@ class ModelSettings:
     """Width of the ramp of DiffStride's window, in DFT bins; if the ramp is relative, as a fraction of the
     output length."""
     shared: bool = False
-    """Learn one stride per block for both time and frequency, instead of one each."""
+    """Learn one stride per block for both time and frequency (height and width), instead of one each."""
     ramp: Literal["outside", "inside", "relative"] = "outside"
     """Where the ramp lies: outside the cut-off; inside it, which makes feature maps as small as strided
     convolution does; or outside with a width relative to the output length, which shrinks small feature maps
@@ -56,18 +61,21 @@ class ModelSettings:
     """What to do with the level of each window before the spectrogram: nothing, as in the paper; or remove
     the mean and scale to a root mean square of 0.1, so that results do not depend on how loud a recording
     is. Silence stays silence."""
+    network: Network = "separable"
+    """The network, by its name."""
+    options: dict[str, PlainValue] = field(default_factory=dict)
+    """Options of the network, for instance --model.options.layers '[2, 2, 2, 2]' of resnet18."""
 
     def __post_init__(self) -> None:
-        self.channels = tuple(self.channels)
-        self.strides = tuple((time, frequency) for time, frequency in self.strides)
+        self.channels = None if self.channels is None else tuple(self.channels)
+        if self.strides is not None:
+            self.strides = tuple((time, frequency) for time, frequency in self.strides)
         check_ranges(self, "model.")
-        if not self.channels or len(self.channels) != len(self.strides):
-            raise ValueError(
-                f"model.channels and model.strides need one entry per block, "
-                f"but have {len(self.channels)} and {len(self.strides)}"
-            )
-        for pair in self.strides:
+        for pair in self.strides or ():
             self._check_pair(*pair)
+        self.options = {  # as they are read from a file
+            name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()
+        }
         if self.ramp == "relative" and self.smoothness > 1:
             raise ValueError(
                 f"model.smoothness is a fraction of the output length if model.ramp is relative, but is "
@@ -86,10 +94,17 @@ class ModelSettings:
 
 @dataclass
 class DataSettings:
-    """The corpora to train on, and the windows that make a batch."""
+    """The corpora to train on, and the windows or images that make a batch."""
 
     corpus: list[str] | str = "data/prepared/speech_commands"
-    """Folder of a prepared corpus (see audiostride prepare), or several; --data.corpus+ FOLDER adds one."""
+    """Folder of a prepared corpus (see audiostride prepare), or several; --data.corpus+ FOLDER adds one. Of
+    images, the folder that holds them."""
+    images: Images | None = None
+    """Train on images instead of sound, with frontend.kind pixels. cifar10 and cifar100: data.corpus holds
+    the folder cifar-10-batches-py or cifar-100-python. folder: data.corpus holds train/CLASS/FILE and val/ or
+    test/ of the same kind, as ImageNet does."""
+    download: bool = False
+    """Of cifar10 and cifar100: first download the images into data.corpus if they are not there."""
     tasks: list[str] | str | None = None
     """Train these tasks only; by default all tasks of the corpora."""
     leave_out: list[str] | str | None = None
@@ -102,9 +117,9 @@ class DataSettings:
     the same recordings share theirs), proportional draws every recording equally often, and a mapping gives
     each task a weight (1 if not named)."""
     holdout: Annotated[float, Between(0, 0.5)] = 0.1
-    """Fraction of the training recordings held out for validation, if the corpus has no validation split.
-    Groups stay whole and each label that has several gets one, so it can be more in a small corpus. With 0
-    all train, and the last checkpoint counts as best."""
+    """Fraction of the training recordings or images held out for validation, if the corpus has no validation
+    split. Groups stay whole and each label that has several gets one, so it can be more in a small corpus.
+    With 0 all train, and the last checkpoint counts as best."""
     per_label: PositiveCount | None = None
     """Maximum number of training recordings of each label, to find out how many are needed; by default all
     recordings train. They are chosen by training.seed, those of a smaller number among those of a larger.
@@ -144,7 +159,7 @@ def _check_labels(name: str, labels: list[str]) -> None:
 
 @dataclass
 class AugmentationSettings:
-    """Random changes to the training windows; by default none, as in the paper."""
+    """Random changes to the training windows or images; by default none, as in the paper."""
 
     shift_s: ShiftSeconds = 0.0
     """Let a window start up to this many seconds before its recording, or end as much after it."""
@@ -168,8 +183,16 @@ class AugmentationSettings:
     frequency_mask_channels: PositiveCount = 8
     """Maximum width of a masked band in mel channels."""
     mixup: NonNegative = 0.0
-    """Mix windows in pairs, with weights from a beta distribution with this α; 0.1 to 0.4 are usual, 0 is
-    off."""
+    """Mix windows or images in pairs, with weights from a beta distribution with this α; 0.1 to 0.4 are
+    usual, 0 is off."""
+    crop: Annotated[int, Between(0, 64)] = 0
+    """Of images: add so many pixels of zeros at each side, then crop to the size at random; 4 is usual for
+    CIFAR."""
+    flip: bool = False
+    """Of images: mirror half of them, left to right."""
+    least_area: Annotated[float, Between(0.01, 1)] = 0.08
+    """Of images in folders, also by default: smallest fraction of its area that is cut out of an image at
+    random and resized (Szegedy et al. 2015). With 1 the centre is cut out, as in evaluation."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "augmentation.")
@@ -183,7 +206,8 @@ class AugmentationSettings:
     @property
     def draws(self) -> bool:
         """Whether a batch needs random numbers besides those that place its windows."""
-        return any((self.gain_db, self.noise, self.time_masks, self.frequency_masks, self.mixup))
+        settings = (self.gain_db, self.noise, self.time_masks, self.frequency_masks, self.mixup, self.crop)
+        return any(settings) or self.flip
 
 
 @dataclass
@@ -193,13 +217,21 @@ class TrainingSettings:
     steps: PositiveCount = 1_000_000
     """Number of steps of the optimiser."""
     batch_size: BatchSize = 256
-    """Number of windows in a batch, over all devices. A step takes one batch, or as many as
+    """Number of windows or images in a batch, over all devices. A step takes one batch, or as many as
     trainer.accumulate_grad_batches says."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """What takes the steps: Adam, or stochastic gradient descent."""
+    momentum: Annotated[float, Between(0, 0.9999)] = 0.9
+    """Momentum of sgd."""
+    weight_decay: NonNegative = 0.0
+    """Decay of the weights of convolutions and linear layers; strides, biases and normalisations have none.
+    For sgd it is added to the gradient, times the weight; for adam it is decoupled (Loshchilov and Hutter
+    2019)."""
     learning_rate: NonNegative = 1e-4
-    """Adam's learning rate for the weights."""
+    """Learning rate of the weights."""
     stride_learning_rate: NonNegative | None = None
-    """Adam's learning rate for the strides; by default that of the trunk's weights. With a small one strides
-    hardly move."""
+    """Learning rate of the strides; by default that of the trunk's weights. With a small one strides hardly
+    move."""
     init_from: str | None = None
     """Begin with the weights of a trained model: a run folder, a checkpoint file or a model folder. Settings
     of model that are not given are then those of that model. Short: --init_from."""
@@ -207,11 +239,15 @@ class TrainingSettings:
     """Train the heads only: frontend, normalisation and trunk stay as they are, with their strides, ramps and
     running statistics. Needs training.init_from."""
     trunk_learning_rate: NonNegative | None = None
-    """Adam's learning rate for the weights of frontend and trunk, if they begin with those of a trained
-    model; by default training.learning_rate, which the heads have."""
-    schedule: Literal["constant", "one_cycle"] = "constant"
-    """Keep the learning rates constant, or let them rise for 30 % of the steps and then fall to zero (Smith
-    2018)."""
+    """Learning rate of the weights of frontend and trunk, if they begin with those of a trained model; by
+    default training.learning_rate, which the heads have."""
+    schedule: Literal["constant", "one_cycle", "steps"] = "constant"
+    """Keep the learning rates constant; let them rise for 30 % of the steps and then fall to zero (one_cycle,
+    Smith 2018); or multiply them by training.decay at each of training.decay_at (steps)."""
+    decay_at: Sequence[Fraction] = (0.5, 0.75)
+    """Of the schedule steps: when to lower the learning rates, as fractions of the steps."""
+    decay: Fraction = 0.1
+    """Of the schedule steps: factor by which learning rates are multiplied each time."""
     task_weights: dict[str, NonNegative] = field(default_factory=dict)
     """Weight of each task's loss; 1 for tasks that are not named."""
     complexity: NonNegative = 0.0
@@ -232,6 +268,7 @@ class TrainingSettings:
     """Seed of the initial weights and of the choice of windows."""
 
     def __post_init__(self) -> None:
+        self.decay_at = tuple(self.decay_at)
         check_ranges(self, "training.")
         if self.smoothness_from is not None and self.compile:
             raise ValueError(
@@ -254,6 +291,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_trainer_arguments(self.trainer)
+        check_input_settings(self)
         initial = self.training.smoothness_from
         if self.model.ramp == "relative" and initial is not None and initial > 1:
             raise ValueError(

@@ -5,8 +5,9 @@ them. So the result depends neither on resuming nor on the number of workers.
 """
 
 import math
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,34 +23,67 @@ from audiostride.data.store import CARD, open_store
 from audiostride.errors import UserError
 from audiostride.frontends.waveform import as_float
 
+# The draws for what happens to an example before it is mixed, of sound and of images.
+_BEFORE_MIXING = ("gain", "noise", "noise_level", "place", "flip", "cut")
+
+
+class BatchAugmentation(Protocol):
+    """What training needs of an augmentation, of windows or of images."""
+
+    def draw(self, rng: np.random.Generator, count: int, *shape: int) -> dict[str, Tensor]:
+        """Draw the random numbers for a batch of so many examples of this shape."""
+
+    def augment(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """Change the examples of a batch as the random numbers say."""
+
+    def mask(self, x: Tensor, draws: dict[str, Tensor], length: int) -> Tensor:
+        """Change the network's input as the random numbers say, for examples of this length."""
+
 
 class Augmentation:
-    """Draws the random numbers for the augmentation of a batch.
+    """The augmentation of windows: draws the random numbers for a batch, and applies them.
 
     Args:
         settings: kinds of augmentation and their strength.
         sample_rate: sample rate of the windows in Hz.
-
-    Raises:
-        UserError: if `settings.noise` names no prepared corpus and no folder of sound files, a corpus of
-            another sample rate, or a folder with a sound file that cannot be read.
     """
 
     def __init__(self, settings: AugmentationSettings, sample_rate: int) -> None:
         self.settings, self.sample_rate = settings, sample_rate
-        self.noise = _noise(Path(settings.noise), sample_rate) if settings.noise else None
+
+    @cached_property
+    def noise(self) -> Sounds | None:
+        """The noise to add, opened at the first use.
+
+        Raises:
+            UserError: if `settings.noise` names no prepared corpus and no folder of sound files, a corpus of
+                another sample rate, or a folder with a sound file that cannot be read.
+        """
+        return _noise(Path(self.settings.noise), self.sample_rate) if self.settings.noise else None
+
+    def open_noise(self) -> None:
+        """Open the noise, so that what is wrong with it is said before training begins."""
+        _ = self.noise
 
     def __reduce__(self) -> Any:
         """Let other processes open the noise themselves."""
         return Augmentation, (self.settings, self.sample_rate)
 
-    def draw(self, rng: np.random.Generator, windows: int, length: int) -> dict[str, Tensor]:
+    def augment(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """Apply gain, noise and mixup, see the function `augment`."""
+        return augment(x, draws)
+
+    def mask(self, x: Tensor, draws: dict[str, Tensor], length: int) -> Tensor:
+        """Mask spectrograms of windows of `length` samples, see the function `mask`."""
+        return mask(x, draws, self.settings, x.shape[-2] / (length / self.sample_rate))
+
+    def draw(self, rng: np.random.Generator, count: int, *shape: int) -> dict[str, Tensor]:
         """Draw the input of `augment` and `mask`, without the entries that the settings do not need.
 
         Args:
             rng: random number generator.
-            windows: number of windows in the batch.
-            length: samples per window.
+            count: number of windows in the batch.
+            *shape: (length,), samples per window.
 
         Returns:
             gain: (windows,), factor of the waveform.
@@ -59,6 +93,7 @@ class Augmentation:
             weight: (windows,), for mixup, weight of the window itself, in [1/2, 1].
             time_masks, frequency_masks: (windows, masks, 2), place and width of each mask, in [0, 1).
         """
+        (length,), windows = shape, count
         settings, draws = self.settings, {}
         if settings.gain_db:
             draws["gain"] = _amplitude(rng.uniform(-settings.gain_db, settings.gain_db, windows))
@@ -71,15 +106,31 @@ class Augmentation:
             level[torch.from_numpy(rng.random(windows) >= settings.noise_share)] = torch.inf
             draws["noise_level"] = level
         if settings.mixup:
-            draws["partner"] = torch.from_numpy(rng.permutation(windows))
-            weight = rng.beta(settings.mixup, settings.mixup, windows)
-            # The beta distribution is symmetric, so the larger weight can always be the window's own.
-            draws["weight"] = _float32(np.maximum(weight, 1 - weight))
+            draws |= draw_mixup(rng, windows, settings.mixup)
         if settings.time_masks:
             draws["time_masks"] = _float32(rng.random((windows, settings.time_masks, 2)))
         if settings.frequency_masks:
             draws["frequency_masks"] = _float32(rng.random((windows, settings.frequency_masks, 2)))
         return draws
+
+
+def draw_mixup(rng: np.random.Generator, count: int, alpha: float) -> dict[str, Tensor]:
+    """Draw with which example each of a batch is mixed, and its own weight, see `Augmentation.draw`."""
+    partner = torch.from_numpy(rng.permutation(count))
+    weight = rng.beta(alpha, alpha, count)
+    # The beta distribution is symmetric, so the larger weight can always be the example's own.
+    return {"partner": partner, "weight": _float32(np.maximum(weight, 1 - weight))}
+
+
+def mix(x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    """Return examples mixed with their partners (mixup), without those that follow them.
+
+    Args:
+        x: (examples, …). Examples that are only mixed into others may follow, see `draws_of_rows`.
+        draws: "partner" and "weight", see `Augmentation.draw`.
+    """
+    weight = draws["weight"].view(-1, *[1] * (x.ndim - 1))
+    return weight * x[: len(weight)] + (1 - weight) * x[draws["partner"]]
 
 
 def draws_of_rows(
@@ -98,8 +149,7 @@ def draws_of_rows(
     loaded, own = rows, torch.from_numpy(rows)
     if "partner" in draws:
         loaded = np.concatenate([rows, draws["partner"][own].numpy()])
-    before_mixing = ("gain", "noise", "noise_level")
-    part = {name: values[loaded if name in before_mixing else own] for name, values in draws.items()}
+    part = {name: values[loaded if name in _BEFORE_MIXING else own] for name, values in draws.items()}
     if "partner" in draws:
         part["partner"] = torch.arange(len(rows), len(loaded))
     return loaded, part
@@ -127,10 +177,7 @@ def augment(waveform: Tensor, draws: dict[str, Tensor]) -> Tensor:
         noise = as_float(draws["noise"])
         ratio = _rms(waveform) / _rms(noise).clamp(min=1e-6)
         waveform = waveform + ratio / draws["noise_level"][:, None] * noise
-    if "partner" in draws:
-        weight = draws["weight"][:, None]
-        waveform = weight * waveform[: len(weight)] + (1 - weight) * waveform[draws["partner"]]
-    return waveform
+    return mix(waveform, draws) if "partner" in draws else waveform
 
 
 def mask(

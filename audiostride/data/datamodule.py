@@ -1,69 +1,97 @@
-"""The data loaders of a run, from its prepared corpora."""
+"""The data loaders of a run, from its corpora."""
 
 import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.messages import did_you_mean
+from audiostride.config.run_folder import data_state
 from audiostride.config.settings import AugmentationSettings, DataSettings, TrainingSettings
 from audiostride.data.augmentation import Augmentation
-from audiostride.data.rates import check_rates
-from audiostride.data.selection import Batch, Selection, has_validation_split, labels_of_tasks, select
+from audiostride.data.examples import Examples
+from audiostride.data.rates import check_rate_of_other, check_rates
+from audiostride.data.selection import (
+    AnyExamples,
+    Batch,
+    Selection,
+    has_validation_split,
+    labels_of_tasks,
+    select,
+)
 from audiostride.data.store import Store, open_store
 from audiostride.data.windows import EvaluationWindows, TrainingWindows
 from audiostride.errors import UserError
 
 
-class WindowsModule(LightningDataModule):
-    """Batches of windows for training, validation and test.
+class CorpusModule(LightningDataModule, Generic[AnyExamples]):
+    """Batches of the examples of corpora, for training, validation and test.
 
     Training batches are numbered from the start of the run, so a resumed run continues with the next batch.
-    Several devices share each training batch. Every device evaluates all recordings.
+    Several devices share each training batch. Every device evaluates all examples.
 
     Args:
-        data: corpora, tasks, labels, and length of the windows.
+        data: corpora, tasks and labels.
         training: number and size of the batches, and the seed.
-        augmentation: of the training windows, by default none.
+        augmentation: of the training batches, by default none.
         labels: from task to labels, as a classifier has them; the corpora need not have all of them. By
             default those that `data` selects.
+        stores: the open corpora.
+
+    Attributes:
+        noun: what examples are called.
+        key_text: by what an example is recognised in another corpus, see `Examples.keys`.
+        has_groups: whether examples may belong to groups, such as those of a speaker.
+        labels: from task to its labels.
 
     Raises:
-        UserError: if a prepared corpus is missing or given twice, if corpora have several sample rates, if no
-            corpus has a task or label that `data` names, or if the windows of a batch do not fit into the
-            memory.
+        UserError: if no corpus has a task or label that `data` names.
     """
+
+    noun, key_text, has_groups = "recordings", "the name and length", True
 
     def __init__(
         self,
         data: DataSettings,
         training: TrainingSettings,
-        augmentation: AugmentationSettings | None = None,
-        labels: dict[str, list[str]] | None = None,
+        augmentation: AugmentationSettings | None,
+        labels: dict[str, list[str]] | None,
+        stores: Sequence[AnyExamples],
     ) -> None:
         super().__init__()
-        self.data, self.training = data, training
-        self.stores = [open_store(Path(corpus)) for corpus in data.corpora]
-        _check_duplicates(self.stores)
-        check_rates(self.stores)
-        self.sample_rate = self.stores[0].sample_rate
+        self.data, self.training, self.stores = data, training, list(stores)
+        self.augmentation = augmentation or AugmentationSettings()
         self.strict = labels is None
         self.labels = labels or selected_labels(data, self.stores)
-        self.window = round(data.window_s * self.sample_rate)
-        _check_memory(training.batch_size, data.window_s, 2 * self.window)
-        self.augmentation = augmentation or AugmentationSettings()
-        self.augment = Augmentation(self.augmentation, self.sample_rate) if self.augmentation.draws else None
-        self.selections: dict[str, Selection] = {}
+        self.selections: dict[str, Selection[AnyExamples]] = {}
 
-    def select(self, split: str) -> Selection:
-        """Return the recordings of a split: "train", "valid" or "test"."""
+    def training_batches(self, devices: int, device: int) -> Dataset[Batch]:
+        """Return the training batches, of which item k is batch k: the part of one of the devices."""
+        raise NotImplementedError
+
+    def evaluation_batches(self, split: str) -> Dataset[Batch]:
+        """Return the batches of all examples of a split, in their order."""
+        raise NotImplementedError
+
+    def check_frontend(self, settings: FrontendSettings) -> None:
+        """Raise `UserError` if a frontend that is to be trained does not take what the corpora hold."""
+        raise NotImplementedError
+
+    def check_model(self, settings: FrontendSettings, user: str) -> None:
+        """Raise `UserError` if the frontend of a trained model, `user`, does not take what the corpora
+        hold."""
+        raise NotImplementedError
+
+    def select(self, split: str) -> Selection[AnyExamples]:
+        """Return the examples of a split: "train", "valid" or "test"."""
         if split not in self.selections:
             chosen = select(self.stores, split, self.labels, self.data.holdout, self.strict)
             if split == "train" and self.data.per_label is not None:
@@ -81,7 +109,7 @@ class WindowsModule(LightningDataModule):
         return " and ".join(dict.fromkeys(names))
 
     def weights(self) -> dict[str, float]:
-        """Return the weight with which windows are drawn for each task, see `divide_among_tasks`.
+        """Return the weight with which examples are drawn for each task, see `divide_among_tasks`.
 
         Raises:
             UserError: if `data.sampling` names a task that no corpus has, or is 0 for every task.
@@ -101,18 +129,19 @@ class WindowsModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps, so that a run is not resumed or tested on other corpora.
 
-        corpora: identity of each prepared corpus.
+        corpora: identity of each corpus.
         groups: hash of the groups of each corpus that has no validation split, so that some are held out.
-        trained: keys of the training recordings, see `Selection.keys`.
+        trained: keys of the training examples, see `Selection.keys`.
         """
         trained = torch.from_numpy(self.select("train").keys.view(np.int64))
-        return {"corpora": self._identities, "groups": self._groups, "trained": trained}
+        return {"corpora": self.identities, "groups": self._groups, "trained": trained}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Do nothing: `changed_corpora` compares the state before training is resumed."""
 
     @property
-    def _identities(self) -> list[str]:
+    def identities(self) -> list[str]:
+        """The identity of each corpus."""
         return [store.identity for store in self.stores]
 
     @property
@@ -127,12 +156,12 @@ class WindowsModule(LightningDataModule):
 
         Checkpoints of earlier versions have no groups: these are not compared.
         """
-        state, folders = checkpoint.get("WindowsModule", {}), self.data.corpora
-        identities = state.get("corpora", self._identities)
+        state, folders = data_state(checkpoint), self.data.corpora
+        identities = state.get("corpora", self.identities)
         groups = state.get("groups", self._groups)
         if not len(identities) == len(groups) == len(folders):
             return " and ".join(folders)
-        now = zip(self._identities, self._groups, strict=True)
+        now = zip(self.identities, self._groups, strict=True)
         before = zip(identities, groups, strict=True)
         corpora = zip(folders, before, now, strict=True)
         return " and ".join(folder for folder, old, new in corpora if old != new) or None
@@ -143,7 +172,70 @@ class WindowsModule(LightningDataModule):
         batches_per_step = self.trainer.accumulate_grad_batches
         step = self.trainer.global_step
         next_validation = min(step + self.training.validate_every, self.training.steps)
-        windows = TrainingWindows(
+        batches = self.training_batches(self.trainer.world_size, self.trainer.global_rank)
+        return self._loader(batches, range(step * batches_per_step, next_validation * batches_per_step))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.evaluation_dataloader("valid")
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
+        """Return all examples of a split; of recordings, all their windows."""
+        batches = self.evaluation_batches(split)
+        return self._loader(batches, range(len(batches)))  # type: ignore[arg-type]
+
+    def _loader(self, batches: Dataset[Batch], numbers: range) -> DataLoader[Batch]:
+        # An item is a whole batch, so there is nothing to collate.
+        return DataLoader(
+            batches,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=self.data.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class WindowsModule(CorpusModule[Store]):
+    """Batches of windows for training, validation and test.
+
+    Args:
+        data: corpora, tasks, labels, and length of the windows.
+        training, augmentation, labels: as for `CorpusModule`.
+
+    Raises:
+        UserError: if a prepared corpus is missing or given twice, if corpora have several sample rates, if no
+            corpus has a task or label that `data` names, if the windows of a batch do not fit into the
+            memory, or if `data` names images.
+    """
+
+    def __init__(
+        self,
+        data: DataSettings,
+        training: TrainingSettings,
+        augmentation: AugmentationSettings | None = None,
+        labels: dict[str, list[str]] | None = None,
+    ) -> None:
+        if data.images is not None:
+            raise UserError(f"data.images is {data.images}, but this needs recordings of sound")
+        stores = [open_store(Path(corpus)) for corpus in data.corpora]
+        _check_duplicates(stores)
+        check_rates(stores)
+        super().__init__(data, training, augmentation, labels, stores)
+        self.sample_rate = self.stores[0].sample_rate
+        self.window = round(data.window_s * self.sample_rate)
+        _check_memory(training.batch_size, data.window_s, 2 * self.window)
+        self.augment = Augmentation(self.augmentation, self.sample_rate) if self.augmentation.draws else None
+        if self.augment:
+            self.augment.open_noise()
+
+    def check_frontend(self, settings: FrontendSettings) -> None:
+        check_rates(self.stores, settings.sample_rate)
+
+    def check_model(self, settings: FrontendSettings, user: str) -> None:
+        for store in self.stores:
+            check_rate_of_other(store, settings.sample_rate, user)
+
+    def training_batches(self, devices: int, device: int) -> TrainingWindows:
+        return TrainingWindows(
             self.select("train"),
             self.training.batch_size,
             self.window,
@@ -151,28 +243,12 @@ class WindowsModule(LightningDataModule):
             self.training.seed,
             self.weights(),
             self.augment,
-            self.trainer.world_size,
-            self.trainer.global_rank,
+            devices,
+            device,
         )
-        return self._loader(windows, range(step * batches_per_step, next_validation * batches_per_step))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_dataloader("valid")
-
-    def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Return all windows of all recordings of a split."""
-        windows = EvaluationWindows(self.select(split), self.training.batch_size, self.window)
-        return self._loader(windows, range(len(windows)))
-
-    def _loader(self, windows: TrainingWindows | EvaluationWindows, numbers: range) -> DataLoader[Batch]:
-        # An item is a whole batch, so there is nothing to collate.
-        return DataLoader(
-            windows,
-            batch_size=None,
-            sampler=numbers,
-            num_workers=self.data.workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def evaluation_batches(self, split: str) -> EvaluationWindows:
+        return EvaluationWindows(self.select(split), self.training.batch_size, self.window)
 
 
 def _check_duplicates(stores: Sequence[Store]) -> None:
@@ -189,7 +265,7 @@ def _check_duplicates(stores: Sequence[Store]) -> None:
 
 def _check_memory(windows: int, seconds: float, window_bytes: int) -> None:
     """Raise `UserError` if the memory of this machine is too small for the windows of one batch."""
-    memory = _total_memory()
+    memory = total_memory()
     if windows * window_bytes > memory:
         raise UserError(
             f"{windows} windows of {seconds:g} s (training.batch_size, data.window_s) do not fit into the "
@@ -197,14 +273,14 @@ def _check_memory(windows: int, seconds: float, window_bytes: int) -> None:
         )
 
 
-def _total_memory() -> float:
+def total_memory() -> float:
     """Return the bytes of memory that this machine has, infinity if they are unknown (Windows)."""
     if not hasattr(os, "sysconf"):
         return math.inf
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def selected_labels(data: DataSettings, stores: Sequence[Store]) -> dict[str, list[str]]:
+def selected_labels(data: DataSettings, stores: Sequence[Examples]) -> dict[str, list[str]]:
     """Return from each task to be trained to its labels.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -13,16 +13,19 @@ from torch import Tensor
 from audiostride.config.messages import did_you_mean
 from audiostride.corpora.base import SPLITS
 from audiostride.corpora.splits import hashes, held_out
+from audiostride.data.examples import Examples
 from audiostride.data.gather import Sounds
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 
+AnyExamples = TypeVar("AnyExamples", bound=Examples)
+
 
 class Batch(TypedDict):
-    """Windows with their labels.
+    """Windows or images with their labels.
 
-    waveform: (windows, samples), int16. If several devices share a training batch, windows of other devices
-        may follow, with which mixup mixes these.
+    waveform: (windows, samples), int16; or images (windows, colours, height, width), uint8. If several
+        devices share a training batch, windows of other devices may follow, with which mixup mixes these.
     labels: from task to (windows,), index of a label, −1 where a window has no label for the task.
     recording: (windows,), index in the selection of the recording that each window was cut from.
     draws: in training, random numbers for the augmentation; see `audiostride.data.augmentation`.
@@ -35,17 +38,17 @@ class Batch(TypedDict):
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The recordings of a split, from one or several prepared corpora, that have a selected label.
+class Selection(Generic[AnyExamples]):
+    """The recordings or images of a split, from one or several corpora, that have a selected label.
 
     Attributes:
-        stores: the prepared corpora.
+        stores: the corpora.
         store_of: (recordings,), index of the store that holds each recording.
         recordings: (recordings,), position of each recording in its store.
         labels: from task to (recordings,), index into the selected labels, −1 for none.
     """
 
-    stores: tuple[Store, ...]
+    stores: tuple[AnyExamples, ...]
     store_of: NDArray[np.int64]
     recordings: NDArray[np.int64]
     labels: dict[str, NDArray[np.int64]]
@@ -55,7 +58,7 @@ class Selection:
         return Selection, (self.stores, self.store_of, self.recordings, self.labels)
 
     @cached_property
-    def sounds(self) -> Sounds:
+    def sounds(self: "Selection[Store]") -> Sounds:
         """The samples of the recordings."""
         begins, ends = np.zeros((2, len(self.recordings)), dtype=np.int64)
         for number, store in enumerate(self.stores):
@@ -76,26 +79,24 @@ class Selection:
 
     @cached_property
     def keys(self) -> NDArray[np.uint64]:
-        """(recordings,), hash of the name and length of each recording, the same in all its corpora."""
+        """(recordings,), hash by which each recording is recognised in other corpora."""
         keys = np.zeros(len(self.recordings), dtype=np.uint64)
         for number, store in enumerate(self.stores):
             rows = self.store_of == number
-            names = store.names[self.recordings[rows]]
-            lengths = np.diff(store.starts)[self.recordings[rows]]
-            keys[rows] = hashes(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
+            keys[rows] = store.keys(self.recordings[rows])
         return keys
 
     @property
-    def sample_rate(self) -> int:
+    def sample_rate(self: "Selection[Store]") -> int:
         """Sample rate of the recordings in Hz, the same in all prepared corpora."""
         return self.stores[0].sample_rate
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self: "Selection[Store]") -> NDArray[np.int64]:
         """(recordings,), length of each recording in samples."""
         return self.sounds.lengths
 
-    def limited(self, per_label: int, seed: int) -> "Selection":
+    def limited(self, per_label: int, seed: int) -> "Selection[AnyExamples]":
         """Return the selection with at most `per_label` recordings of each label of each task.
 
         They are chosen by the hash of the seed and the recording, so fewer are among more, whatever the other
@@ -116,7 +117,9 @@ class Selection:
         """Return how many recordings have a label for the task."""
         return int((self.labels[task] >= 0).sum())
 
-    def cut(self, chosen: NDArray[np.int64], begins: NDArray[np.int64], length: int) -> Batch:
+    def cut(
+        self: "Selection[Store]", chosen: NDArray[np.int64], begins: NDArray[np.int64], length: int
+    ) -> Batch:
         """Cut one window from each chosen recording; see `Sounds.cut`."""
         return {
             "waveform": self.sounds.cut(chosen, begins, length),
@@ -126,16 +129,16 @@ class Selection:
 
 
 def select(
-    stores: Store | Sequence[Store],
+    stores: AnyExamples | Sequence[AnyExamples],
     split: str,
     labels: Mapping[str, Sequence[str]],
     holdout: float = 0.0,
     strict: bool = True,
-) -> Selection:
+) -> Selection[AnyExamples]:
     """Select the recordings of a split that have one of the given labels for at least one task.
 
     Args:
-        stores: one prepared corpus or several.
+        stores: one corpus or several.
         split: "train", "valid" or "test".
         labels: from task to the labels to select. A label's index is its position here.
         holdout: fraction of the training recordings held out for validation in a corpus that has no
@@ -145,7 +148,7 @@ def select(
     Raises:
         UserError: if `strict` and no corpus has one of the tasks or labels.
     """
-    stores = (stores,) if isinstance(stores, Store) else tuple(stores)
+    stores = (stores,) if isinstance(stores, Examples) else tuple(stores)
     if strict:
         _check_labels(stores, labels)
     parts = [_select_from(store, split, labels, holdout) for store in stores]
@@ -158,7 +161,7 @@ def select(
 
 
 def _select_from(
-    store: Store, split: str, labels: Mapping[str, Sequence[str]], holdout: float
+    store: Examples, split: str, labels: Mapping[str, Sequence[str]], holdout: float
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     """Return positions of the selected recordings in one store, and from task to their label indices."""
     indices = {}
@@ -172,7 +175,7 @@ def _select_from(
     return recordings, {task: index[recordings] for task, index in indices.items()}
 
 
-def _splits(store: Store, holdout: float) -> NDArray[np.int8]:
+def _splits(store: Examples, holdout: float) -> NDArray[np.int8]:
     """Return (recordings,), index into `SPLITS`, with validation held out of training if there is none."""
     if has_validation_split(store):
         return store.splits
@@ -183,12 +186,12 @@ def _splits(store: Store, holdout: float) -> NDArray[np.int8]:
     return splits
 
 
-def has_validation_split(store: Store) -> bool:
+def has_validation_split(store: Examples) -> bool:
     """Return whether a corpus has a validation split."""
     return bool((store.splits == SPLITS.index("valid")).any())
 
 
-def _check_labels(stores: Sequence[Store], labels: Mapping[str, Sequence[str]]) -> None:
+def _check_labels(stores: Sequence[Examples], labels: Mapping[str, Sequence[str]]) -> None:
     folders = " and ".join(str(store.folder) for store in stores)
     available = labels_of_tasks(stores)
     for task, selected in labels.items():
@@ -200,7 +203,7 @@ def _check_labels(stores: Sequence[Store], labels: Mapping[str, Sequence[str]]) 
             raise UserError(f"{folders} has no label {unknown[0]} for {task}: {hint}")
 
 
-def labels_of_tasks(stores: Sequence[Store]) -> dict[str, list[str]]:
+def labels_of_tasks(stores: Sequence[Examples]) -> dict[str, list[str]]:
     """Return every task of the corpora with its labels. A task of several corpora has the labels of all."""
     labels: dict[str, list[str]] = {}
     for store in stores:

@@ -22,8 +22,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from audiostride.corpora import DATASETS
 from audiostride.corpora.base import SPLITS, Recording
 from audiostride.corpora.splits import hashes
+from audiostride.data.examples import Examples
 from audiostride.errors import UserError
 
 FORMAT = 2
@@ -46,7 +48,7 @@ WAVEFORMS, INDEX, CARD, PROBLEMS = "waveforms.i16", "index.npz", "card.json", "p
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(Examples):
     """An open prepared corpus.
 
     Attributes:
@@ -81,11 +83,6 @@ class Store:
         """Sample rate in Hz."""
         return self.card["sample_rate"]
 
-    @property
-    def tasks(self) -> dict[str, list[str]]:
-        """From task to its labels."""
-        return self.card["tasks"]
-
     @cached_property
     def names(self) -> NDArray[np.str_]:
         """(recordings,), path of the sound file of each recording."""
@@ -100,6 +97,33 @@ class Store:
         for part in parts:
             digest.update(part.tobytes())
         return digest.hexdigest()
+
+    def keys(self, chosen: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return hashes of the names and lengths of recordings, the same in all their corpora."""
+        names, lengths = self.names[chosen], np.diff(self.starts)[chosen]
+        return hashes(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
+
+    def facts(self) -> dict[str, Any]:
+        card = self.card
+        return {
+            "corpus": str(self.folder),
+            "recordings": card["recordings"],
+            "sample_rate": self.sample_rate,
+            "minutes": card["seconds"] / 60,
+            "left_out": card["left_out"],
+            "problems": ", ".join(f"{n} × {reason}" for reason, n in card["problems"].items()) or None,
+            "made_of": card["folder"],
+            "hash": card["hash"][:12],
+        }
+
+    def card_row(self) -> dict[str, Any]:
+        name, dataset = self.card["corpus"], DATASETS.get(self.card["corpus"])
+        return {
+            "corpus": dataset.title if dataset else name,
+            "recordings": self.card["recordings"],
+            "minutes": self.card["seconds"] / 60,
+            "license": (dataset.licence if dataset else "") or None,
+        }
 
     def samples(self, recording: int) -> NDArray[np.int16]:
         """Return (samples,), the samples of one recording."""

@@ -88,7 +88,7 @@ class TrainingWindows(Dataset[Batch]):
             indices = repeats[rows] * self.counts[task] + self.ordinals[places[rows]]
             epochs, indices = np.divmod(indices, len(recordings))
             for epoch in np.unique(epochs).tolist():
-                order = _shuffled(self.seed, epoch, task, len(recordings))
+                order = shuffled(self.seed, epoch, task, len(recordings))
                 chosen[rows[epochs == epoch]] = recordings[order[indices[epochs == epoch]]]
         return chosen
 
@@ -140,7 +140,7 @@ def _pattern(shares: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np
 
 
 @lru_cache(maxsize=32)
-def _shuffled(seed: int, epoch: int, task: int, count: int) -> NDArray[np.int64]:
+def shuffled(seed: int, epoch: int, task: int, count: int) -> NDArray[np.int64]:
     """Return the order of a task's recordings in an epoch, cached for the epoch's other batches."""
     return np.random.default_rng((seed, 0, epoch, task)).permutation(count)
 

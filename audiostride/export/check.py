@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from audiostride.errors import UserError
 from audiostride.export.plain import shortest_waveform
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.classifier import Classifier
 
 # Differences that count as rounding: of logits in float32, also as a fraction of the largest logit, and of
@@ -51,9 +52,8 @@ def onnx_runner(file: Path, threads: int = 1) -> Runner:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda waveform: [
-        torch.from_numpy(output) for output in session.run(None, {"waveform": waveform.numpy()})
-    ]
+    (taken,) = session.get_inputs()
+    return lambda x: [torch.from_numpy(output) for output in session.run(None, {taken.name: x.numpy()})]
 
 
 def classifier_runner(classifier: Classifier) -> Runner:
@@ -76,12 +76,17 @@ def check_sounds(
 ) -> list[Tensor]:
     """Return batches of waveforms (batch, samples) to compare on: noise, a sound like a voice, and `sounds`.
 
+    Of a classifier of images, they are noise and the given images.
+
     Args:
         classifier: the classifier, for its sample rate and windows.
         samples: length of all waveforms, or None for several lengths.
-        sounds: waveforms (samples,), floating point in [−1, 1], of any length.
+        sounds: waveforms (samples,), floating point in [−1, 1], of any length; or images (colours, height,
+            width) in [0, 1].
         int16: return int16 samples instead of float32.
     """
+    if not isinstance(classifier.frontend, SoundFrontend):
+        return [*_noise_images(classifier), *(image.unsqueeze(0) for image in sounds)]
     rate, shortest = classifier.sample_rate, shortest_waveform(classifier) if samples is None else samples
     several = [max(shortest, round(seconds * rate)) for seconds in (0, classifier.window_s, 2.345)]
     lengths = several if samples is None else [samples]
@@ -95,6 +100,12 @@ def check_sounds(
         batches.append(padded[:samples].unsqueeze(0))
     clipped = [batch.clamp(-1, 1) for batch in batches]
     return list(map(as_int16, clipped)) if int16 else clipped
+
+
+def _noise_images(classifier: Classifier) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = classifier.frontend.example_shape(classifier.window_s)
+    return [torch.rand(batch, *shape, generator=generator) for batch in (1, 3)]
 
 
 def _voice(length: int, rate: int) -> Tensor:

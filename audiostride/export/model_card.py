@@ -8,14 +8,13 @@ from typing import Any
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.trained import TrainedRun, open_run
 from audiostride.config.run_folder import checkpoint_path
-from audiostride.corpora import DATASETS
-from audiostride.data.datamodule import WindowsModule
+from audiostride.data.datamodule import CorpusModule
 from audiostride.errors import UserError
 from audiostride.models.loading import read_checkpoint
 from audiostride.models.model_card import commands_text, model_card, plain
 from audiostride.models.model_folder import check_target, describe
 from audiostride.tables import Interval, render
-from audiostride.training.evaluate import Evaluation, check_corpora, evaluation
+from audiostride.training.evaluate import Evaluation, evaluation, open_run_data
 from audiostride.training.provenance import commands, data_tables
 
 logger = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ def export_folder(
     sections = {"Strides and cut-offs": _strides(run)}
     tested: Evaluation | None = None
     try:
-        data = _data(run, checkpoint)
+        data = open_run_data(run, read_checkpoint(checkpoint_path(Path(name), checkpoint)))
         logger.info(f"{name}: testing on the {split} split, for the model card")
         tested = evaluation(Path(name), split, checkpoint)
         metadata |= _results(tested, data, title)
@@ -68,24 +67,12 @@ def export_folder(
     return tested.rows if tested else []
 
 
-def _data(run: TrainedRun, checkpoint: str) -> WindowsModule:
-    """Open the corpora that a model was trained on.
-
-    Raises:
-        UserError: they are not known, are missing, or have changed.
-    """
-    if not run.recipe_known:
-        raise UserError(f"{run.name} does not say which corpora it was trained on")
-    data = WindowsModule(run.recipe.data, run.recipe.training, labels=run.classifier.labels)
-    check_corpora(data, read_checkpoint(checkpoint_path(Path(run.name), checkpoint)), Path(run.name))
-    return data
-
-
-def _results(tested: Evaluation, data: WindowsModule, title: str) -> dict[str, Any]:
+def _results(tested: Evaluation, data: CorpusModule, title: str) -> dict[str, Any]:
     """Return the entries of the card's metadata with the accuracies, as the hub reads them."""
+    medium = "audio" if data.has_groups else "image"
     results = [
         {
-            "task": {"type": "audio-classification", "name": row["task"]},
+            "task": {"type": f"{medium}-classification", "name": row["task"]},
             "dataset": {"type": corpora, "name": corpora, "split": row["split"]},
             "metrics": [
                 {"type": "accuracy", "value": round(row["accuracy_percent"] / 100, 4)},
@@ -100,9 +87,15 @@ def _results(tested: Evaluation, data: WindowsModule, title: str) -> dict[str, A
     return {"metrics": ["accuracy", "f1"], "model-index": [{"name": title, "results": results}]}
 
 
-def _corpora(data: WindowsModule, task: str) -> str:
+def _corpora(data: CorpusModule, task: str) -> str:
     """Return the names of the corpora of a task."""
     return ", ".join(store.card["corpus"] for store in data.stores if task in store.tasks)
+
+
+_HOW_SOUND = (
+    " Logits are averaged over the windows of each recording. Recordings of a group, such as a speaker, are "
+    "all in the same split."
+)
 
 
 def _accuracy(tested: Evaluation) -> str:
@@ -111,41 +104,30 @@ def _accuracy(tested: Evaluation) -> str:
             "task": row["task"],
             "accuracy": Interval(row["accuracy_percent"], row["low_percent"], row["high_percent"]),
             "macro_F1": f"{row['macro_f1_percent']:.1f}",
-            "recordings": row["recordings"],
-            "groups": row["groups"],
-            "split": row["split"],
+            **{name: row[name] for name in ("recordings", "groups", "images", "split") if name in row},
         }
         for row in tested.rows
     ]
     notes = "".join(f"\n- {plain(note)}" for note in dict.fromkeys(tested.notes))
+    how = "" if "images" in rows[0] else _HOW_SOUND
     return (
-        "In percent, with the 95 % confidence interval of the accuracy. Logits are averaged over the windows "
-        "of each recording. Recordings of a group, such as a speaker, are all in the same split.\n\n"
+        f"In percent, with the 95 % confidence interval of the accuracy.{how}\n\n"
         f"{render(rows, 'markdown')}{notes and f'{chr(10)}{notes}'}"
     )
 
 
-def _data_section(data: WindowsModule) -> str:
+def _data_section(data: CorpusModule) -> str:
     tasks, _ = data_tables(data)
-    corpora = [
-        {
-            "corpus": DATASETS[name].title if name in DATASETS else name,
-            "recordings": store.card["recordings"],
-            "minutes": store.card["seconds"] / 60,
-            "license": (DATASETS[name].licence if name in DATASETS else "") or None,
-        }
-        for store in data.stores
-        for name in [store.card["corpus"]]
-    ]
+    corpora = [store.card_row() for store in data.stores]
     tables = [render(rows, "markdown") for rows in (tasks, corpora)]
-    return f"Recordings of each task:\n\n{tables[0]}\n\nCorpora:\n\n{tables[1]}"
+    return f"{data.noun.capitalize()} of each task:\n\n{tables[0]}\n\nCorpora:\n\n{tables[1]}"
 
 
 def _strides(run: TrainedRun) -> str:
     rows = [{name: row[name] for name in _CUTOFFS} for row in stride_table(run.classifier)]
     frontend = "" if run.classifier.frontend.strides is None else " Layer 0 is the frontend."
     return (
-        f"For windows of {run.recipe.data.window_s:g} s. Each layer passes what is below its pass band, and "
+        f"For {run.classifier.example_text}. Each layer passes what is below its pass band, and "
         f"removes what is above its stop band; a dash stands for an edge that does not exist.{frontend}\n\n"
         f"{render(rows, 'markdown')}"
     )

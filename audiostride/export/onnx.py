@@ -11,7 +11,7 @@ from audiostride.errors import UserError
 from audiostride.export.check import Difference, as_int16, check, check_sounds, compare, onnx_runner
 from audiostride.export.metadata import metadata
 from audiostride.export.packages import require
-from audiostride.export.plain import WAVEFORM, PlainClassifier, exported_program, fixed_length, quiet
+from audiostride.export.plain import PlainClassifier, exported_program, fixed_length, quiet
 from audiostride.export.quantise import quantise
 from audiostride.export.shown import shown_names
 from audiostride.files import replace_when_complete
@@ -39,7 +39,8 @@ def export_onnx(
     The input is `waveform` (batch, samples), of any batch and any length from 0.1 s to an hour. The outputs
     are the logits (batch, classes) of each task in float32, named after the task (see `output_names`). They
     are those of the whole waveform. `classifier(waveform)` gives the same up to 60 s; it splits longer
-    waveforms into windows. The file's metadata is that of `metadata`.
+    waveforms into windows. Of a classifier of images, the input is `image` (batch, colours, height, width)
+    in [0, 1], of a fixed size. The file's metadata is that of `metadata`.
 
     Args:
         classifier: the classifier, in evaluation mode.
@@ -50,8 +51,9 @@ def export_onnx(
         also: further outputs, (batch, time, channels) each, see `ShownSpectrograms`: "spectrogram" is the
             natural logarithm of the power in mel channels, or what the frontend makes instead of it; "kept"
             is what a low-pass leaves of it, see `low_pass`.
-        sounds: waveforms (samples,), float32 in [−1, 1], to compare on, besides noise.
-        calibration: batches (batch, samples) of the same type from the training data, which int8 needs.
+        sounds: waveforms (samples,), float32 in [−1, 1], or images, to compare on, besides noise.
+        calibration: batches (batch, samples) or of images, of the same type, from the training data, which
+            int8 needs.
 
     Returns:
         From task to the differences between ONNX Runtime and PyTorch.
@@ -103,9 +105,9 @@ def _model(plain: PlainClassifier, int16: bool) -> Any:
         node.metadata_props.clear()  # the lines of code that the operation comes from
         for place, value in enumerate(node.outputs):
             value.name = f"value_{number}_{place}"  # frees the names of the outputs
-    (waveform,) = graph.inputs
-    waveform.name = WAVEFORM
-    waveform.shape = onnx_ir.Shape(["batch", plain.samples or "samples"])
+    (taken,) = graph.inputs
+    taken.name = plain.input_name
+    taken.shape = onnx_ir.Shape(["batch", *(plain.shape or ("samples",))])
     for value, name in zip(graph.outputs, plain.names, strict=True):
         value.name = name
         assert value.shape is not None

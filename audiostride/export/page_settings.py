@@ -29,7 +29,7 @@ def page_settings(classifier: Classifier, name: str) -> dict[str, Any]:
     """
     tasks = list(classifier.labels)
     log_mel = log_mel_of(classifier.frontend)
-    centres = centre_frequencies(classifier.frontend).sort().values.tolist()
+    centres = centre_frequencies(classifier.sound_frontend).sort().values.tolist()
     return {
         "audiostride": audiostride.__version__,
         "name": name,
@@ -75,7 +75,7 @@ def _frame_samples(classifier: Classifier) -> float:
     samples = round(classifier.window_s * classifier.sample_rate)
     # LEAF shows the frames of its learned hop.
     is_leaf = isinstance(classifier.frontend, Leaf)
-    frames = classifier.input_size()[0] if is_leaf else classifier.frontend.frames(samples)
+    frames = classifier.input_size()[0] if is_leaf else classifier.sound_frontend.frames(samples)
     return samples / frames
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audiostride.export.plain_layers import Resampling, first_frames
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.frontends.leaf import FLOOR, Leaf
 from audiostride.frontends.learned_resolution import LearnedResolution
 from audiostride.frontends.log_mel import LogMel
@@ -30,6 +30,9 @@ class PlainFrontend(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         return self
+
+    def check(self, waveform: Tensor) -> None:
+        """Take any waveforms: an exported model has its own checks."""
 
     def features(self, waveform: Tensor) -> Tensor:
         """Return (batch, images, frames, channels) of waveforms (batch, samples)."""
@@ -144,6 +147,9 @@ class PlainLearnedResolution(nn.Module):
             Resampling(mel, window, -1, frontend.channels),
         )
 
+    def check(self, waveform: Tensor) -> None:
+        """Take any waveforms, see `PlainFrontend.check`."""
+
     def features(self, waveform: Tensor) -> Tensor:
         return torch.stack([spectrogram(waveform) for spectrogram in self.spectrograms], 1)
 
@@ -190,10 +196,12 @@ def plain_frontend(frontend: Frontend, samples: int | None, most_samples: int) -
     """Return the plain form of a frontend.
 
     Args:
-        frontend: the frontend. Parts of it may become parts of the result.
+        frontend: the frontend. It or parts of it may become parts of the result.
         samples: length of the waveforms in samples, or None if it may be any.
         most_samples: largest length of the waveforms in samples.
     """
+    if not isinstance(frontend, SoundFrontend):
+        return frontend  # images have a fixed size
     frames = None if samples is None else frontend.frames(samples)
     most_frames = frontend.frames(most_samples)
     match frontend:

@@ -25,9 +25,10 @@ def export_program(
 ) -> dict[str, Difference]:
     """Write a classifier for ``torch.export.load(path).module()``, after comparing it with the classifier.
 
-    The module takes waveforms (batch, samples) of any batch and any length from 0.1 s to an hour, and returns
-    a dict from the output's name (see `output_names`) to the logits (batch, classes) in float32. Each entry
-    of `metadata` is an extra file of this name. Arguments, result and errors are those of `export_onnx`.
+    The module takes waveforms (batch, samples) of any batch and any length from 0.1 s to an hour, or images
+    of any batch and a fixed size. It returns a dict from the output's name (see `output_names`) to the logits
+    (batch, classes) in float32. Each entry of `metadata` is an extra file of this name. Arguments, result and
+    errors are those of `export_onnx`.
     """
     samples = fixed_length(classifier, seconds)
     plain = PlainClassifier(classifier, samples, half=precision == "float16")

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from audiostride.export.plain import WAVEFORM, quiet
+from audiostride.export.plain import quiet
 
 # The layers with most of the weights and multiplications. Resampling and normalisation stay in float32.
 _QUANTISED = ["Conv", "Gemm"]
@@ -30,7 +30,7 @@ def quantise(model: Any, calibration: Sequence[Tensor]) -> Any:
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.batches = ({WAVEFORM: batch.numpy()} for batch in calibration)
+            self.batches = ({model.graph.input[0].name: batch.numpy()} for batch in calibration)
 
         def get_next(self) -> dict[str, Any] | None:
             return next(self.batches, None)

@@ -1,26 +1,31 @@
-"""Recordings of the corpora that a run was trained on, if they are at hand, to check exports."""
+"""Recordings or images that a run was trained on, if they are at hand, to check exports."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audiostride.config.recipe import recipe_of
-from audiostride.data.datamodule import WindowsModule
+from audiostride.data.datamodule import CorpusModule, WindowsModule
+from audiostride.data.selection import Batch
 from audiostride.data.windows import EvaluationWindows
 from audiostride.errors import UserError
 from audiostride.export.check import Runner
+from audiostride.training.inputs import open_data
 from audiostride.training.metrics import RecordingLogits, accuracy
 
 # A recording that an export is checked on is cut off after this many seconds.
 _LONGEST_S = 10
 _CALIBRATION_BATCH = 32
+# What the largest number of a type stands for.
+_FULL_SCALE = {torch.int16: 32768, torch.uint8: 255}
 
 
-def open_corpora(model: str, saved: Mapping[str, Any]) -> WindowsModule | None:
+def open_corpora(model: str, saved: Mapping[str, Any]) -> CorpusModule | None:
     """Open the corpora that a model was trained on, or return None if they are not known or not at hand.
 
     Args:
@@ -31,14 +36,16 @@ def open_corpora(model: str, saved: Mapping[str, Any]) -> WindowsModule | None:
     if recipe is None:
         return None
     try:
-        data = WindowsModule(recipe.data, recipe.training, labels=saved["classifier"]["labels"])
+        data = open_data(recipe.data, recipe.training, recipe.frontend, labels=saved["classifier"]["labels"])
     except (UserError, OSError):
         return None
     return None if data.changed_corpora(saved) else data
 
 
-def some_recordings(data: WindowsModule, split: str, count: int = 16) -> list[Tensor]:
-    """Return the beginnings of recordings (samples,) evenly from a split, float32 in [−1, 1]."""
+def some_recordings(data: CorpusModule, split: str, count: int = 16) -> list[Tensor]:
+    """Return the beginnings of recordings (samples,) evenly from a split, float32 in [−1, 1]; or images."""
+    if not isinstance(data, WindowsModule):
+        return list(_images(data, split, count))
     selection = data.select(split)
     longest = _LONGEST_S * data.sample_rate
     sounds = []
@@ -49,14 +56,25 @@ def some_recordings(data: WindowsModule, split: str, count: int = 16) -> list[Te
     return sounds
 
 
-def calibration_batches(data: WindowsModule, samples: int | None, count: int = 256) -> list[Tensor]:
-    """Return batches (batch, samples) of windows evenly from the training split, float32 in [−1, 1].
+def _images(data: CorpusModule, split: str, count: int) -> Tensor:
+    """Return images evenly from a split, float32 in [0, 1]."""
+    from audiostride.images.datamodule import ImagesModule
+
+    assert isinstance(data, ImagesModule)
+    return data.images(split, evenly(len(data.select(split).recordings), count))
+
+
+def calibration_batches(data: CorpusModule, samples: int | None, count: int = 256) -> list[Tensor]:
+    """Return batches (batch, samples) of windows evenly from the training split, float32 in [−1, 1]; or of
+    images.
 
     Args:
         data: the corpora.
         samples: length of the windows, by default that of training.
         count: number of windows.
     """
+    if not isinstance(data, WindowsModule):
+        return list(_images(data, "train", count).split(_CALIBRATION_BATCH))
     windows = EvaluationWindows(data.select("train"), 1, samples or data.window)
     chosen = evenly(len(windows), count)
     batch = windows.selection.cut(windows.chosen[chosen], windows.begins[chosen], windows.window)
@@ -75,8 +93,17 @@ def windows_of_tests(data: WindowsModule, samples: int) -> Iterator[Tensor]:
         yield windows[number]["waveform"].float() / 32768
 
 
+def _test_batches(data: CorpusModule, samples: int | None) -> Iterator[Batch]:
+    """Yield all windows of the test recordings, or all test images."""
+    if isinstance(data, WindowsModule):
+        windows = EvaluationWindows(data.select("test"), 64, samples or data.window)
+        yield from (windows[number] for number in range(len(windows)))
+    else:
+        yield from data.evaluation_dataloader("test")
+
+
 def accuracies(
-    data: WindowsModule, tasks: list[str], model: Runner, samples: int | None = None, int16: bool = False
+    data: CorpusModule, tasks: list[str], model: Runner, samples: int | None = None, int16: bool = False
 ) -> dict[str, float]:
     """Return the accuracy in percent of a model in each task that has test recordings.
 
@@ -90,11 +117,10 @@ def accuracies(
         int16: whether the model takes int16 samples.
     """
     selection = data.select("test")
-    windows = EvaluationWindows(selection, 64, samples or data.window)
     logits = RecordingLogits(len(selection.recordings))
-    for number in range(len(windows)):
-        batch = windows[number]
-        outputs = model(batch["waveform"] if int16 else batch["waveform"].float() / 32768)
+    for batch in _test_batches(data, samples):
+        x = batch["waveform"]
+        outputs = model(x if int16 else x.float() / _FULL_SCALE[x.dtype])
         logits.update(batch, dict(zip(tasks, outputs, strict=False)))
     labelled = {task: logits.mean(task) for task in tasks if selection.labelled(task)}
     return {task: 100 * accuracy(*pair).item() for task, pair in labelled.items()}

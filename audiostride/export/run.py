@@ -6,7 +6,7 @@ from typing import Any
 
 from audiostride.allocator import keep_freed_memory
 from audiostride.config.run_folder import checkpoint_path
-from audiostride.data.datamodule import WindowsModule
+from audiostride.data.datamodule import CorpusModule
 from audiostride.errors import UserError
 from audiostride.export.check import Difference, classifier_runner, onnx_runner
 from audiostride.export.onnx import Precision, export_onnx
@@ -14,6 +14,7 @@ from audiostride.export.page import write_page
 from audiostride.export.plain import fixed_length, output_names
 from audiostride.export.program import export_program
 from audiostride.export.recordings import accuracies, calibration_batches, open_corpora, some_recordings
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import read_checkpoint, restore
 
@@ -47,10 +48,12 @@ def export_run(
         the test split in float32 and in int8.
 
     Raises:
-        UserError: if the run cannot be read, if int8 lacks recordings to calibrate on, or if the exported
-            model differs too much.
+        UserError: if the run cannot be read, if int8 lacks recordings to calibrate on, if the exported model
+            differs too much, or if an option for sound is given, but the model takes images.
     """
     classifier, data = _open(run, checkpoint)
+    if int16:
+        _ = classifier.sound_frontend
     samples = fixed_length(classifier, seconds)
     sounds = some_recordings(data, "test") if data else []
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +62,13 @@ def export_run(
     if precision == "int8":
         if data is None:
             raise UserError(
-                f"int8 is calibrated on training recordings, but the corpora of {run} are not at hand: "
+                f"int8 is calibrated on training data, but the corpora of {run} are not at hand: "
                 "run this command where the run was trained"
             )
         options["calibration"] = calibration_batches(data, samples)
     differences = write(classifier, file, **options)
-    logger.info(f"{file}: {file.stat().st_size / 1e6:.2g} MB, {_compared(len(sounds))}")
+    compared = _compared(classifier, len(sounds))
+    logger.info(f"{file}: {file.stat().st_size / 1e6:.2g} MB, {compared}")
     rows = _rows(classifier, differences)
     if precision == "int8" and data:
         _add_accuracies(rows, classifier, data, file, samples, int16)
@@ -83,16 +87,18 @@ def export_page(
         UserError: if the run cannot be read, or as by `write_page`.
     """
     classifier, data = _open(run, checkpoint)
+    _ = classifier.sound_frontend
     sounds = some_recordings(data, "test") if data else []
     differences = write_page(classifier, Path(run).resolve().name, folder, runtime, sounds)
+    compared = _compared(classifier, len(sounds))
     logger.info(
-        f"{folder}: {_compared(len(sounds))}; next: python -m http.server --directory {folder}, and open "
+        f"{folder}: {compared}; next: python -m http.server --directory {folder}, and open "
         "http://localhost:8000"
     )
     return _rows(classifier, differences)
 
 
-def _open(run: str, checkpoint: str) -> tuple[Classifier, WindowsModule | None]:
+def _open(run: str, checkpoint: str) -> tuple[Classifier, CorpusModule | None]:
     """Return the classifier of a run, and its corpora if they are at hand."""
     keep_freed_memory()
     path = checkpoint_path(Path(run), checkpoint)
@@ -100,9 +106,13 @@ def _open(run: str, checkpoint: str) -> tuple[Classifier, WindowsModule | None]:
     return restore(saved, path), open_corpora(run, saved)
 
 
-def _compared(recordings: int) -> str:
-    sounds = f"{recordings} test recordings" if recordings else "a synthesised voice"
-    return f"compared with PyTorch on noise and {sounds}"
+def _compared(classifier: Classifier, examples: int) -> str:
+    of_sound = isinstance(classifier.frontend, SoundFrontend)
+    if examples:
+        besides = f" and {examples} test {'recordings' if of_sound else 'images'}"
+    else:
+        besides = " and a synthesised voice" if of_sound else ""
+    return f"compared with PyTorch on noise{besides}"
 
 
 def _rows(classifier: Classifier, differences: dict[str, Difference]) -> list[dict[str, Any]]:
@@ -123,7 +133,7 @@ def _rows(classifier: Classifier, differences: dict[str, Difference]) -> list[di
 def _add_accuracies(
     rows: list[dict[str, Any]],
     classifier: Classifier,
-    data: WindowsModule,
+    data: CorpusModule,
     file: Path,
     samples: int | None,
     int16: bool,
@@ -137,6 +147,6 @@ def _add_accuracies(
         row["float32_percent"], row["int8_percent"] = before.get(task), after.get(task)
         if task in before and before[task] - after[task] > _NOTEWORTHY_LOSS:
             logger.warning(
-                f"int8 loses {before[task] - after[task]:.1f} points of accuracy on the test recordings of "
+                f"int8 loses {before[task] - after[task]:.1f} points of accuracy on the test split of "
                 f"{task}: float16 hardly loses any"
             )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from audiostride.analysis.strided_layers import has_low_pass
 from audiostride.export.plain_layers import Resampling
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.frontends.leaf import Leaf
 from audiostride.frontends.learned_resolution import LearnedResolution
 from audiostride.frontends.log_mel import LogMel
@@ -39,7 +39,7 @@ def shown_names(classifier: Classifier) -> list[str]:
     return [SPECTROGRAM] if low_pass(classifier) is None else [SPECTROGRAM, KEPT]
 
 
-def centre_frequencies(frontend: Frontend) -> Tensor:
+def centre_frequencies(frontend: SoundFrontend) -> Tensor:
     """Return the centre frequencies in Hz of the channels of a frontend's features, (channels,)."""
     if isinstance(frontend, Leaf):
         return frontend.bands()[0].detach()
@@ -77,8 +77,8 @@ class ShownSpectrograms(nn.Module):
         frontend, (mean, deviation) = classifier.frontend, classifier.channel_statistics()
         self.mean, self.deviation = nn.Buffer(mean[0].clone()), nn.Buffer(deviation[0].clone())
         self.names = tuple(names)
-        is_leaf = isinstance(frontend, Leaf)
-        self.order = nn.Buffer(centre_frequencies(frontend).argsort()) if is_leaf else None
+        of_leaf = centre_frequencies(frontend).argsort() if isinstance(frontend, Leaf) else None
+        self.order = None if of_leaf is None else nn.Buffer(of_leaf)
         log_mel = log_mel_of(frontend)
         is_root = log_mel is not None and log_mel.compression == "root"
         self.log_power = log_mel.log_power if log_mel is not None and is_root else None

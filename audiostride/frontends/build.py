@@ -3,11 +3,12 @@
 from typing import Any
 
 from audiostride.config.frontend_settings import FrontendSettings
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.frontends.leaf import Leaf
 from audiostride.frontends.learned_resolution import LearnedResolution
 from audiostride.frontends.log_mel import LogMel
 from audiostride.frontends.pcen import PcenMel
+from audiostride.frontends.pixels import Pixels
 
 
 def build_frontend(settings: FrontendSettings) -> Frontend:
@@ -16,6 +17,19 @@ def build_frontend(settings: FrontendSettings) -> Frontend:
     Raises:
         ValueError: if its mel channels are too narrow for its windows.
     """
+    if settings.kind == "pixels":
+        return Pixels(settings.image_size, settings.colours)
+    return build_sound_frontend(settings)
+
+
+def build_sound_frontend(settings: FrontendSettings) -> SoundFrontend:
+    """Build the untrained frontend that the settings describe, of any kind but pixels.
+
+    Raises:
+        ValueError: as `build_frontend`; or if the kind is pixels.
+    """
+    if settings.kind == "pixels":
+        raise ValueError("frontend.kind pixels takes images, not sound")
     common: dict[str, Any] = {
         "sample_rate": settings.sample_rate,
         "hop_ms": settings.hop_ms,

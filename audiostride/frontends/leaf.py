@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
-from audiostride.frontends.frontend import Frontend, initial_stride, limited
+from audiostride.frontends.frontend import SoundFrontend, initial_stride, limited
 from audiostride.frontends.pcen import Pcen
 from audiostride.layers import DiffStride1d, Window
 from audiostride.layers.functional import autocast_device
@@ -25,7 +25,7 @@ _LOW_PASS, _NARROWEST_LOW_PASS, _WIDEST_LOW_PASS = 0.4, 0.05, 0.5
 FLOOR = 1e-7  # power below which all is silence, 64 dB below that of a sine of full scale
 
 
-class Leaf(Frontend):
+class Leaf(SoundFrontend):
     """Learned Gabor filters on the waveform, a Gaussian low-pass and per-channel energy normalisation.
 
     After Zeghidour et al., "LEAF: a learnable frontend for audio classification", ICLR 2021, with two
@@ -63,6 +63,7 @@ class Leaf(Frontend):
     """
 
     smallest_deviation = 0.02
+    channel_name = ("filter", "filter")
 
     def __init__(
         self,

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from audiostride.frontends.dense_log_mel import DenseLogMel
-from audiostride.frontends.frontend import Frontend, initial_stride
+from audiostride.frontends.frontend import SoundFrontend, initial_stride
 from audiostride.frontends.log_mel import LogMel
 from audiostride.layers import DiffStride2d, Window
 from audiostride.layers.kernels.costs import resampling_macs
 
 
-class LearnedResolution(Frontend):
+class LearnedResolution(SoundFrontend):
     """Dense log-mel spectrograms with several windows, downsampled over time and mel by learned strides.
 
     The hop and the number of mel channels that the network sees are results of training: they begin at

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audiostride.errors import UserError
-from audiostride.frontends.frontend import Frontend
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.layers.functional import autocast_device
 from audiostride.mel_scale import fft_length, samples_of
 
@@ -22,7 +22,7 @@ except OSError as error:  # its compiled library was built for another torch
     ) from error
 
 
-class MelPower(Frontend):
+class MelPower(SoundFrontend):
     """Base class of frontends that compress the power in mel channels, one frame per hop.
 
     Frame i is centred on the middle of hop i, samples i · hop to (i + 1) · hop, and the signal is continued

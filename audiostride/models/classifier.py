@@ -10,29 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from audiostride.config.frontend_settings import FrontendSettings
+from audiostride.config.input_kinds import check_model_settings
 from audiostride.config.model_config import check_labels
 from audiostride.config.settings import ModelSettings
+from audiostride.errors import UserError
 from audiostride.frontends.build import build_frontend
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.frontends.waveform import normalise_level
-from audiostride.layers import Window, read_strides
-from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.layers import read_strides
+from audiostride.models.build import build_trunk, with_defaults
 from audiostride.prediction import predict as prediction
 from audiostride.prediction.predict import AnyPath, Waveform
 
 # Seconds above which the forward pass of the evaluation splits a waveform into shorter windows.
 LONGEST_WHOLE_S = 60.0
-
-
-def build_trunk(settings: ModelSettings, images: int = 1) -> SeparableCNN:
-    """Build the untrained network that the settings describe, for so many spectrograms of the same sound."""
-    return SeparableCNN(
-        settings.channels,
-        settings.strides,
-        settings.downsampling,
-        Window(settings.smoothness, settings.ramp, settings.multiple),
-        settings.shared,
-        in_channels=images,
-    )
 
 
 def is_traced() -> bool:
@@ -41,12 +32,12 @@ def is_traced() -> bool:
 
 
 class Classifier(nn.Module):
-    """Waveforms to logits, for one task or several.
+    """Waveforms or images to logits, for one task or several.
 
-    A batch norm without weights normalises spectrograms per channel; its running mean and variance are saved
-    with the model. A channel whose deviation is below `smallest_deviation` is divided by that instead.
-    Otherwise channels without a signal, such as those above 4 kHz in sound that was recorded at 8 kHz, would
-    be amplified until their dither fills them.
+    The frontend decides what the classifier takes. A batch norm without weights normalises its features per
+    channel; its running mean and variance are saved with the model. A channel whose deviation is below
+    `smallest_deviation` is divided by that instead. Otherwise channels without a signal, such as those above
+    4 kHz in sound that was recorded at 8 kHz, would be amplified until their dither fills them.
 
     Args:
         labels: labels of each task, in the order of its logits.
@@ -59,20 +50,20 @@ class Classifier(nn.Module):
 
     Shape:
         (batch, samples), floating point in [−1, 1] or int16 at `sample_rate`, to a dict from task to logits
-        (batch, classes).
+        (batch, classes). With the frontend pixels (batch, colours, height, width), floating point in [0, 1]
+        or uint8, to the same.
 
     Attributes:
-        sample_rate: sample rate of the waveforms in Hz.
         labels: dict from task to its labels.
-        settings: as given.
+        settings: as given, with the network's own channels and strides where none were given.
         frontend_settings: as given to `frontend`.
         smallest_deviation: deviation below which a channel of the features counts as quiet.
         window_s: as given.
         origin: what is known about the training of a loaded classifier, for example step and recipe.
 
     Raises:
-        ValueError: if there is no task, if a task has no labels or one twice, or if `SeparableCNN` refuses
-            the settings; in the forward pass if the waveforms have another shape.
+        ValueError: if there is no task, if a task has no labels or one twice, or if the network or the
+            frontend refuses the settings; in the forward pass if the input has another shape.
 
     >>> classifier = Classifier({"word": ["yes", "no"]}, ModelSettings((8, 16), ((2, 2), (2, 2)))).eval()
     >>> classifier(torch.zeros(3, classifier.sample_rate))["word"].shape
@@ -92,34 +83,63 @@ class Classifier(nn.Module):
         self.origin: dict[str, Any] = {}
         self.settings, self.window_s = settings or ModelSettings(), window_s
         self.frontend_settings = frontend or FrontendSettings()
+        check_model_settings(self.settings, self.frontend_settings.kind)
         self.frontend = build_frontend(self.frontend_settings)
-        self.sample_rate = self.frontend.sample_rate
         floor = self.frontend_settings.floor
         self.smallest_deviation = self.frontend.smallest_deviation if floor is None else floor
         self.normalise = nn.BatchNorm1d(self.frontend.images * self.frontend.channels, affine=False)
         self.trunk = build_trunk(self.settings, self.frontend.images)
+        self.settings = with_defaults(self.settings, self.trunk)
         # A list in the order of `labels`: a ModuleDict does not accept every name of a task.
         self.heads = nn.ModuleList(
             nn.Linear(self.trunk.embedding_size, len(names)) for names in self.labels.values()
         )
 
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the waveforms in Hz.
+
+        Raises:
+            UserError: if the classifier takes images.
+        """
+        return self.sound_frontend.sample_rate
+
+    @property
+    def sound_frontend(self) -> SoundFrontend:
+        """The frontend, of a classifier that takes sound.
+
+        Raises:
+            UserError: if the classifier takes images.
+        """
+        if not isinstance(self.frontend, SoundFrontend):
+            raise UserError(f"the model takes {self.frontend.takes}, but this is for models that take sound")
+        return self.frontend
+
+    @property
+    def example_text(self) -> str:
+        """What the classifier was trained on, in words: "windows of 1 s"."""
+        if isinstance(self.frontend, SoundFrontend):
+            return f"windows of {self.window_s:g} s"
+        return self.frontend.takes
+
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        longest = round(max(LONGEST_WHOLE_S, self.window_s) * self.sample_rate)
-        if waveform.ndim == 2 and waveform.shape[1] > longest and not self.training and not is_traced():
+        longest = max(LONGEST_WHOLE_S, self.window_s)
+        if self.frontend.exceeds(waveform, longest) and not self.training and not is_traced():
             return prediction.mean_over_windows(self, waveform)
         return self.classify(self.spectrogram(waveform))
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Return the trunk's embeddings (batch, channels[-1]) of waveforms (batch, samples)."""
+        """Return the trunk's embeddings (batch, embedding_size) of waveforms (batch, samples) or images."""
         return self.trunk(self.spectrogram(waveform))
 
     def spectrogram(self, waveform: Tensor, gain: Tensor | None = None) -> Tensor:
         """Return the network's input (batch, images, time, mel) for waveforms (batch, samples).
 
-        These are normalised spectrograms, several of the same sound if the frontend has several windows.
+        These are normalised spectrograms, several of the same sound if the frontend has several windows; or
+        normalised images (batch, colours, height, width).
 
         Args:
-            waveform: (batch, samples).
+            waveform: (batch, samples), or images (batch, colours, height, width).
             gain: (batch,), factor of each waveform after its level is normalised, for augmentation.
         """
         read_strides(self)
@@ -133,8 +153,7 @@ class Classifier(nn.Module):
         Args:
             waveform, gain: as in `spectrogram`.
         """
-        if waveform.ndim != 2:
-            raise ValueError(f"expected waveforms (batch, samples), but got shape {tuple(waveform.shape)}")
+        self.frontend.check(waveform)
         if self.settings.level == "rms":
             waveform = normalise_level(waveform)
             waveform = waveform if gain is None else waveform * gain[:, None]
@@ -142,8 +161,13 @@ class Classifier(nn.Module):
         return self.normalised(features)
 
     def input_size(self, samples: int | None = None) -> tuple[int, int]:
-        """Return (time, mel) of the network's input for so many samples, by default those of a window."""
-        return self.frontend.size(round(self.window_s * self.sample_rate) if samples is None else samples)
+        """Return (time, mel) of the network's input for so many samples, by default those of a window.
+
+        Of images it is (height, width), which have no samples.
+        """
+        if samples is None:
+            return self.frontend.network_size(self.window_s)
+        return self.sound_frontend.size(samples)
 
     def normalised(self, features: Tensor) -> Tensor:
         """Return the features of the frontend (batch, images, frames, channels), normalised per channel."""
@@ -164,8 +188,8 @@ class Classifier(nn.Module):
 
     @property
     def strides(self) -> Tensor:
-        """Current strides (layers, 2) over time and frequency: those of the frontend, if it has them, and of
-        the trunk's blocks."""
+        """Current strides (layers, 2) over time and frequency (height and width of images): those of the
+        frontend, if it has them, and of the trunk's blocks."""
         resampling = self.frontend.strides
         trunk = self.trunk.strides
         return trunk if resampling is None else torch.cat([resampling.to(trunk).unsqueeze(0), trunk])

@@ -1,9 +1,9 @@
-"""A frontend in words, for model cards and pages."""
+"""A frontend of sound in words, for model cards and pages."""
 
 from collections.abc import Sequence
 
 from audiostride.config.frontend_settings import FrontendSettings
-from audiostride.frontends.build import build_frontend
+from audiostride.frontends.build import build_sound_frontend
 
 
 def frontend_text(settings: FrontendSettings, strides: Sequence[float] | None = None) -> str:
@@ -19,7 +19,7 @@ def frontend_text(settings: FrontendSettings, strides: Sequence[float] | None = 
     """
     hop, channels = f"{settings.hop_ms:g} ms", f"{settings.mel_channels} channels"
     if strides is not None:
-        dense_hop = 1000 * build_frontend(settings).hop / settings.sample_rate
+        dense_hop = 1000 * build_sound_frontend(settings).hop / settings.sample_rate
         hop = f"{strides[0] * dense_hop:.3g} ms (learned, {settings.hop_ms:g} at first)"
     windows = " and ".join(", ".join(f"{window:g}" for window in settings.windows).rsplit(", ", 1))
     if settings.kind == "leaf":

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from audiostride.config import recipe as recipes
 from audiostride.config.model_config import model_recipe
-from audiostride.config.run_folder import checkpoint_path
+from audiostride.config.run_folder import DATA_STATES, checkpoint_path, data_state
 from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
 from audiostride.layers import freeze_
-from audiostride.models.classifier import Classifier, build_trunk
+from audiostride.models.build import build_trunk
+from audiostride.models.classifier import Classifier
 from audiostride.models.model_folder import WEIGHT_PREFIX, fingerprint, read_model
 
 
@@ -79,7 +80,7 @@ def _origin(saved: Mapping[str, Any], classifier: Classifier) -> dict[str, Any]:
     origin = {
         "step": saved["global_step"],
         "recipe": saved.get("recipe"),
-        **saved.get("WindowsModule", {}),
+        **data_state(saved),
         "sha256": folder["sha256"],
         "card": folder["card"],
     }
@@ -137,6 +138,6 @@ def _is_checkpoint(saved: Any) -> bool:
             lists = all(isinstance(names, list) for names in labels.values())
             names = [*labels, *weights, *(chain(*labels.values()) if lists else [None])]
             tensors = all(isinstance(value, Tensor) for value in weights.values())
-            state = all(isinstance(saved.get(name, {}), dict) for name in ("WindowsModule", "recipe"))
+            state = all(isinstance(saved.get(name, {}), dict) for name in (*DATA_STATES, "recipe"))
             return state and tensors and all(isinstance(name, str) for name in names)
     return False

@@ -9,8 +9,8 @@ from audiostride.config import yaml
 from audiostride.config.arguments import command_line, options
 from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.model_config import ModelConfig
-from audiostride.config.settings import Recipe
 from audiostride.errors import UserError
+from audiostride.frontends.build import build_frontend
 from audiostride.models.frontend_text import frontend_text
 from audiostride.tables import render
 
@@ -36,8 +36,8 @@ def model_card(
     """
     about = {
         "library_name": "audiostride",
-        "pipeline_tag": "audio-classification",
-        "tags": ["audio", "audio-classification", "pytorch", *_layer_tags(config)],
+        "pipeline_tag": f"{_medium(config)}-classification",
+        "tags": [_medium(config), f"{_medium(config)}-classification", "pytorch", *_layer_tags(config)],
         **(metadata or {}),
     }
     texts = {
@@ -70,15 +70,24 @@ def _layer_tags(config: ModelConfig) -> list[str]:
 
 def _summary(config: ModelConfig) -> str:
     tasks = ", ".join(map(plain, config.labels))
-    frontend, own = _frontend(config)
-    count = len(config.settings["channels"])
+    settings, own = _frontend(config)
+    takes, count = build_frontend(settings).takes, len(config.settings["strides"])
+    if settings.kind == "pixels":
+        described = f"It takes {takes}, and normalises each colour."
+    else:
+        described = (
+            f"It takes {takes} in windows of {config.window_s:g} s. "
+            f"Its frontend makes {frontend_text(settings, own)}."
+        )
     return (
-        f"An audio classifier for {tasks}, made with audiostride {config.audiostride}. "
-        f"It takes sound at {frontend.sample_rate} Hz in windows of {config.window_s:g} s. "
-        f"Its frontend makes {frontend_text(frontend, own)}. "
-        f"The network downsamples them in {count} block{'s' if count > 1 else ''} by "
-        f"{config.settings['downsampling']}."
+        f"An {_medium(config)} classifier for {tasks}, made with audiostride {config.audiostride}. "
+        f"{described} The network, {config.settings.get('network', 'separable')}, downsamples them in "
+        f"{count} layer{'s' if count > 1 else ''} by {config.settings['downsampling']}."
     )
+
+
+def _medium(config: ModelConfig) -> str:
+    return "image" if config.frontend.get("kind") == "pixels" else "audio"
 
 
 def _frontend(config: ModelConfig) -> tuple[FrontendSettings, list[float] | None]:
@@ -98,10 +107,11 @@ def _labels(config: ModelConfig) -> str:
 
 
 def _strides(config: ModelConfig) -> str:
-    first = 0 if _frontend(config)[0].learns_hop else 1
+    settings, _ = _frontend(config)
+    axes = [axis.name for axis in build_frontend(settings).axes]
     rows = [
-        {"block": number or "frontend", "time": time, "frequency": frequency}
-        for number, (time, frequency) in enumerate(config.strides, first)
+        {"block": number or "frontend", **dict(zip(axes, pair, strict=True))}
+        for number, pair in enumerate(config.strides, 0 if settings.learns_hop else 1)
     ]
     return (
         f"{render(rows, 'markdown')}\n\n`audiostride strides` prints the cut-off frequencies that they mean."
@@ -110,17 +120,25 @@ def _strides(config: ModelConfig) -> str:
 
 def _use(config: ModelConfig, title: str) -> str:
     name, task = json.dumps(title), json.dumps(next(iter(config.labels)))
-    return f"""\
+    argument, shape = "waveforms", "(batch, samples) in [-1, 1] at classifier.sample_rate"
+    if _medium(config) == "image":
+        size = ", ".join(map(str, build_frontend(_frontend(config)[0]).example_shape(config.window_s)))
+        argument, shape = "images", f"(batch, {size}) in [0, 1], or uint8"
+    in_python = f"""\
 In Python, from this folder or from the hub:
 
 ```python
 from audiostride import Classifier
 
 classifier = Classifier.from_pretrained({name})  # the folder, or USER/NAME on the hub
-waveforms = ...  # (batch, samples) in [-1, 1] at classifier.sample_rate
-logits = classifier(waveforms)[{task}]
+{argument} = ...  # {shape}
+logits = classifier({argument})[{task}]
 print([classifier.labels[{task}][index] for index in logits.argmax(1)])
-```
+```"""
+    if _medium(config) == "image":
+        return in_python
+    return f"""\
+{in_python}
 
 On the command line, with a copy of the folder:
 
@@ -135,5 +153,6 @@ def _training(config: ModelConfig, title: str) -> str:
         recipe = recipes.build(config.training["recipe"])
     except (KeyError, UserError):
         return ""
-    command = command_line("train", "speech_commands", *options(recipe, Recipe()), f"--out={title}")
+    name, below = recipes.base_of(recipe)
+    command = command_line("train", name, *options(recipe, below), f"--out={title}")
     return commands_text(config.training.get("step"), [command])

@@ -20,13 +20,15 @@ class Model(Protocol):
 
     Attributes:
         labels: dict from task to its labels.
-        sample_rate: sample rate of its waveforms in Hz.
         window_s: length in seconds of the windows that it was trained on.
     """
 
     labels: dict[str, list[str]]
-    sample_rate: int
     window_s: float
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of its waveforms in Hz."""
 
     def __call__(self, waveform: Tensor) -> dict[str, Tensor]:
         """Return logits (batch, classes) of each task for waveforms (batch, samples)."""

@@ -14,16 +14,16 @@ from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.resolution import as_text, learns_resolution, resolution_table
 from audiostride.analysis.summary import summarise_classifier
 from audiostride.analysis.trained import TrainedRun
-from audiostride.config.recipe import changed, flat
+from audiostride.config.recipe import base_of, changed, flat
 from audiostride.config.run_folder import checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
-from audiostride.data.datamodule import WindowsModule
-from audiostride.data.store import Store
+from audiostride.data.examples import Examples
 from audiostride.errors import UserError
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import read_checkpoint
 from audiostride.timing import in_turns
-from audiostride.training.evaluate import Evaluation, check_corpora, evaluation
+from audiostride.training.evaluate import Evaluation, evaluation, open_run_data
 from audiostride.training.provenance import Rows, commands, data_tables
 
 # Batch sizes, in windows, that speed is measured with, and the number of measurements of each.
@@ -86,6 +86,23 @@ class Examination:
         return as_text(self.resolution)
 
     @property
+    def frontend_text(self) -> str:
+        """The kind of the frontend, and what it takes."""
+        classifier = self.run.classifier
+        kind = classifier.frontend_settings.kind.replace("_", " ")
+        if isinstance(classifier.frontend, SoundFrontend):
+            return f"{kind}, {classifier.sample_rate:,} Hz"
+        return f"{kind}, {classifier.frontend.takes}"
+
+    @property
+    def one_example(self) -> str:
+        """What the network takes at once, in words."""
+        classifier = self.run.classifier
+        if isinstance(classifier.frontend, SoundFrontend):
+            return f"a window of {classifier.window_s:g} s"
+        return f"an image of {' × '.join(map(str, classifier.input_size()))} pixels"
+
+    @property
     def parameters(self) -> int:
         """Number of parameters of frontend, trunk and heads."""
         return sum(parameter.numel() for parameter in self.run.classifier.parameters())
@@ -120,12 +137,9 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
     saved = read_checkpoint(chosen)
     kind = "as given" if chosen == folder else checkpoint
     examined = Examination(run, title, saved["global_step"], written, kind)
-    stores: Sequence[Store] = ()
+    stores: Sequence[Examples] = ()
     try:
-        if not run.recipe_known:
-            raise UserError(f"{run.name} does not say which corpora it was trained on")
-        data = WindowsModule(run.recipe.data, run.recipe.training, labels=run.classifier.labels)
-        check_corpora(data, saved, folder)
+        data = open_run_data(run, saved)
         stores = data.stores
         examined.tasks, examined.corpora = data_tables(data)
         examined.notes += [f"{store.folder}: {note}" for store in stores for note in store.card["notes"]]
@@ -145,9 +159,10 @@ def examine(run: TrainedRun, title: str, split: str, checkpoint: str) -> Examina
 
 def settings_tables(recipe: Recipe) -> tuple[Rows, Rows]:
     """Return a row per setting that differs from the paper's, with both values, and a row per setting."""
+    _, of_paper = base_of(recipe)
     different = [
         {"setting": name, "here": setting_text(here), "in_the_paper": setting_text(paper)}
-        for name, (paper, here) in changed(Recipe(), recipe).items()
+        for name, (paper, here) in changed(of_paper, recipe).items()
     ]
     every = [{"setting": name, "value": setting_text(value)} for name, value in flat(recipe).items()]
     return different, every
@@ -174,5 +189,5 @@ def measure_speed(examined: Sequence[Examination]) -> None:
 
 
 def _inference(classifier: Classifier, batch: int, window_s: float) -> Callable[[], Any]:
-    waveforms = torch.rand(batch, round(window_s * classifier.sample_rate)) - 0.5
+    waveforms = torch.rand(batch, *classifier.frontend.example_shape(window_s)) - 0.5
     return torch.inference_mode()(lambda: classifier(waveforms))

@@ -69,7 +69,7 @@ def run_images(one: Examination, alone: bool) -> list[Image]:
     def draw() -> list[NamedFigure | None]:
         figures = [draw_learning_curves(runs, names, one.step)]
         if low_pass_layers(classifier):
-            figures.append(draw_windows(classifier, one.run.recipe.model.strides, title=one.run.name))
+            figures.append(draw_windows(classifier, title=one.run.name))
         figures.append(draw_filters(classifier, one.run.name))
         return figures + (_draw_strides(runs, names) if alone else [])
 

@@ -48,24 +48,28 @@ class Details(NamedTuple):
     wrong: int
 
 
-def details(predictions: Predictions, with_sound: bool) -> Details:
+def details(predictions: Predictions, with_sound: bool, noun: str = "recordings") -> Details:
     """Return what a report shows of the predictions of a task.
 
     Args:
         predictions: the predictions.
         with_sound: embed the sound of mistakes.
+        noun: what examples are called.
     """
-    scores = class_scores(predictions.outcomes, predictions.names)
+    scores = class_scores(predictions.outcomes, predictions.names, noun)
     shown = scores
     if len(scores) > MOST_LABELS:
         shown = sorted(scores, key=lambda row: row["f1_percent"])[:MOST_LABELS]
-    rate = predictions.selection.sample_rate
     mistakes = [
-        Mistake(predictions.row(number), _data_uri(predictions.samples(number), rate) if with_sound else "")
+        Mistake(predictions.row(number), _sound(predictions, number) if with_sound else "")
         for number in predictions.most_confident_mistakes(MOST_MISTAKES)
     ]
     wrong = int((~predictions.outcomes.correct).sum())
     return Details(predictions.task, shown, len(scores), mistakes, wrong)
+
+
+def _sound(predictions: Predictions, number: int) -> str:
+    return _data_uri(predictions.samples(number), predictions.selection.sample_rate)
 
 
 def _data_uri(samples: NDArray[np.int16], sample_rate: int) -> str:

@@ -20,6 +20,7 @@ from audiostride.config.arguments import command_line
 from audiostride.config.recipe import check_trained, differences
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.report.examine import (
     BATCHES,
     Examination,
@@ -30,6 +31,7 @@ from audiostride.report.examine import (
 )
 from audiostride.report.images import comparison_images, confusion_images, group_names, run_images
 from audiostride.report.mistakes import SECONDS, details
+from audiostride.report.words import words_for
 from audiostride.tables import Interval, Spread, cell
 from audiostride.training.provenance import Rows, non_default_options
 
@@ -145,6 +147,7 @@ def page(
         split=split,
         checkpoint=checkpoint,
         batches=BATCHES,
+        words=words_for(examined[0].run.classifier.frontend),
         comparison=_comparison(examined) if len(examined) > 1 else None,
         sections=[_section(one, len(examined) == 1, _with_sound(examined)) for one in examined],
         mistake_s=SECONDS,
@@ -160,10 +163,11 @@ def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
     names = group_names(examined)
     resolutions = [(name, one.resolution) for name, one in zip(names, examined, strict=True)]
     rows = [row for one in examined for row in one.accuracies]
+    words = words_for(examined[0].run.classifier.frontend)
     return {
         "groups": group_by_recipe(examined),
         "recordings": {
-            task: sorted({row["recordings"] for row in rows if row["task"] == task})
+            task: sorted({row[words.examples] for row in rows if row["task"] == task})
             for one in examined
             for task in one.run.classifier.labels
         },
@@ -175,7 +179,8 @@ def _comparison(examined: Sequence[Examination]) -> dict[str, Any]:
 
 
 def _with_sound(examined: Sequence[Examination]) -> bool:
-    return sum(len(one.accuracies) for one in examined) <= _MOST_WITH_SOUND
+    of_sound = isinstance(examined[0].run.classifier.frontend, SoundFrontend)
+    return of_sound and sum(len(one.accuracies) for one in examined) <= _MOST_WITH_SOUND
 
 
 def _section(one: Examination, alone: bool, with_sound: bool) -> dict[str, Any]:
@@ -183,10 +188,11 @@ def _section(one: Examination, alone: bool, with_sound: bool) -> dict[str, Any]:
     images = run_images(one, alone)
     different, settings = settings_tables(one.run.recipe) if one.run.recipe_known else ([], [])
     predictions = one.evaluation.predictions if one.evaluation else []
+    noun = words_for(one.run.classifier.frontend).examples
     return {
         "examined": one,
         "confusions": confusion_images(one.evaluation) if one.evaluation else [],
-        "details": [details(of_task, with_sound) for of_task in predictions],
+        "details": [details(of_task, with_sound, noun) for of_task in predictions],
         "curves": [image for image in images if image.name == "learning_curves"],
         "strides": _by_layer(one.strides),
         "images": [image for image in images if image.name != "learning_curves"],

@@ -15,10 +15,10 @@ import numpy as np
 from audiostride.analysis.intervals import Outcomes
 from audiostride.config.recipe import read_config
 from audiostride.config.run_folder import TEST, checkpoint_path
-from audiostride.data.store import open_store
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.training.evaluate import Evaluation, evaluation
+from audiostride.training.inputs import open_stores
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,6 @@ def _digest(content: dict[str, Any]) -> str:
 def _corpora(run: Path) -> list[str] | None:
     """Return the identities of the corpora of a run, or None if one of them cannot be opened."""
     try:
-        return [open_store(Path(folder)).identity for folder in read_config(run).data.corpora]
+        return [store.identity for store in open_stores(read_config(run).data)]
     except UserError:
         return None

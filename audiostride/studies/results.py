@@ -14,6 +14,7 @@ from audiostride.analysis.intervals import compare
 from audiostride.analysis.resolution import learns_resolution, resolution
 from audiostride.analysis.summary import summarise_classifier
 from audiostride.errors import UserError
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.loading import load
 from audiostride.studies.kept_tests import Results, results_of
 from audiostride.studies.plan import Run, Study, Table
@@ -189,14 +190,15 @@ def _describe(run: Run) -> dict[str, Any]:
     """Return the cost of a run's model, the resolution of its frontend, and whether that is learned."""
     classifier = load(run.folder)
     macs = {row["layer"]: row["mega_macs"] for row in summarise_classifier(classifier)}
-    resolved = resolution(classifier.frontend, classifier.window_s)
-    return {
+    described: dict[str, Any] = {
         "mega_macs": macs["all"],
         "mega_macs_with_frontend": macs["frontend and all"],
-        "hop_ms": resolved["hop_ms"],
-        "mel_channels": resolved["mel_channels"],
         "learned": learns_resolution(classifier.frontend),
     }
+    if isinstance(classifier.frontend, SoundFrontend):
+        resolved = resolution(classifier.frontend, classifier.window_s)
+        described |= {name: resolved[name] for name in ("hop_ms", "mel_channels")}
+    return described
 
 
 def _stride_rows(groups: Groups, table: Table) -> Rows:

@@ -13,6 +13,7 @@ from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, options
 from audiostride.config.run_folder import last_checkpoint
 from audiostride.errors import UserError
+from audiostride.models.build import complete
 from audiostride.models.loading import read_checkpoint
 from audiostride.studies.plan import Run, Study
 from audiostride.training.fit import InterruptionError, check, train
@@ -88,7 +89,8 @@ def steps_done(run: Run) -> int:
         return 0
     step = read_checkpoint(last)["global_step"]
     if step >= run.steps:
-        for name, (before, now) in recipes.changed(recipes.read_config(run.folder), run.recipe).items():
+        now_complete = complete(run.recipe)
+        for name, (before, now) in recipes.changed(recipes.read_config(run.folder), now_complete).items():
             if not name.startswith(recipes.FREE):
                 raise UserError(
                     f"{run.folder} was trained with {name} {before}, not {now}: move it away, or choose "

@@ -1,4 +1,4 @@
-"""Batches of any DataLoader as those that a `WindowsModule` makes."""
+"""Batches of any DataLoader as those that a `CorpusModule` makes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from audiostride.data.selection import Batch
 
 
 def as_batch(batch: Any, tasks: Sequence[str]) -> Batch:
-    """Return a batch of windows with their labels.
+    """Return a batch of windows or images with their labels.
 
     Args:
-        batch: a `Batch`; or a pair of waveforms (windows, samples) and their labels, which are a tensor
-            (windows,) if there is one task, or else a mapping from tasks to such tensors. A label is an
-            index, −1 for none; a task that is not named has none.
+        batch: a `Batch`; or a pair of waveforms (windows, samples), or of images (images, colours, height,
+            width), and their labels, which are a tensor (windows,) if there is one task, or else a mapping
+            from tasks to such tensors. A label is an index, −1 for none; a task that is not named has none.
         tasks: the tasks to be trained.
 
     Raises:

@@ -16,15 +16,17 @@ from torch import Tensor
 from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.confusion import confusion_counts
 from audiostride.analysis.intervals import Outcomes
+from audiostride.analysis.trained import TrainedRun
+from audiostride.config.input_kinds import check_images_named
 from audiostride.config.recipe import check_trained, recipe_of
-from audiostride.config.run_folder import checkpoint_path
+from audiostride.config.run_folder import checkpoint_path, data_state
 from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
-from audiostride.data.datamodule import WindowsModule
-from audiostride.data.rates import check_rate_of_other
+from audiostride.data.datamodule import CorpusModule
 from audiostride.data.selection import Selection
 from audiostride.errors import UserError
 from audiostride.models.loading import read_checkpoint, restore
 from audiostride.tables import csv_cell
+from audiostride.training.inputs import open_data
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.predictions import Predictions, check_predictions_file, write_predictions
 from audiostride.training.trainer import out_of_memory_as_user_error, quiet_lightning
@@ -93,7 +95,8 @@ def evaluate(
     Returns:
         One row per task that has recordings in the split: accuracy in percent with its 95 % confidence
         interval (see `accuracy_interval`), macro F1 in percent, area under the ROC curve from 0 to 1 (None
-        unless there are two classes and both occur), mean cross-entropy, and what was evaluated. If the run
+        unless there are two classes and both occur), mean cross-entropy, and what was evaluated, recordings
+        and groups or images. If the run
         was not trained on `corpus`, a note says so, and how many of its recordings were trained on.
 
     Raises:
@@ -130,23 +133,24 @@ def evaluation(
             f"{run} does not say which corpora it was trained on: name one, as in "
             f"audiostride test {run} --corpus FOLDER"
         )
-    recipe = recipe or Recipe(data=DataSettings(window_s=classifier.window_s))
+    recipe = recipe or Recipe(
+        data=DataSettings(window_s=classifier.window_s), frontend=classifier.frontend_settings
+    )
     if corpus is not None:
         recipe.data.corpus = corpus
-    data = WindowsModule(recipe.data, recipe.training, labels=classifier.labels)
+    check_images_named(recipe)
+    data = open_data(recipe.data, recipe.training, recipe.frontend, labels=classifier.labels)
     if corpus is None:
         check_corpora(data, saved, run)
-    for store in data.stores:
-        check_rate_of_other(store, classifier.sample_rate, str(run))
+    data.check_model(classifier.frontend_settings, str(run))
     selection = data.select(split)
     labels = {task: names for task, names in classifier.labels.items() if selection.labelled(task)}
     if not labels:
-        raise UserError(
-            f"{' and '.join(recipe.data.corpora)} has no {split} recordings of {', '.join(classifier.labels)}"
-        )
+        folders, tasks = " and ".join(recipe.data.corpora), ", ".join(classifier.labels)
+        raise UserError(f"{folders} has no {split} {data.noun} of {tasks}")
     module = ClassifierTraining(classifier, TrainingSettings())
     metrics = _test(module, data, split)
-    note = _note_of_another_corpus(selection, saved, run)
+    note = _note_of_another_corpus(data, split, saved, run)
     predicted = {task: _predicted(module.outcomes[task], selection, task) for task in labels}
     accuracies = {task: predicted[task].accuracy.percent() for task in labels}
     rows = [
@@ -159,8 +163,8 @@ def evaluation(
             "macro_f1_percent": 100 * metrics[f"test/macro_f1/{task}"],
             "roc_auc": metrics.get(f"test/roc_auc/{task}"),
             "loss": metrics[f"test/loss/{task}"],
-            "recordings": selection.labelled(task),
-            "groups": len(np.unique(predicted[task].groups)),
+            data.noun: selection.labelled(task),
+            **({"groups": len(np.unique(predicted[task].groups))} if data.has_groups else {}),
             "classes": len(names),
             "split": data.split(task, split),
             "checkpoint": None if path == run else checkpoint,
@@ -191,42 +195,61 @@ def _predicted(outcomes: Tensor, selection: Selection, task: str) -> Outcomes:
     return Outcomes(labels, predictions, selection.groups[selection.labels[task] >= 0])
 
 
-def check_corpora(data: WindowsModule, saved: Mapping[str, Any], run: Path) -> None:
+def open_run_data(run: TrainedRun, saved: Mapping[str, Any]) -> CorpusModule:
+    """Open the corpora that a run was trained on.
+
+    Args:
+        run: the run.
+        saved: the content of its checkpoint.
+
+    Raises:
+        UserError: if they are not known, are missing, or have changed.
+    """
+    if not run.recipe_known:
+        raise UserError(f"{run.name} does not say which corpora it was trained on")
+    recipe = run.recipe
+    data = open_data(recipe.data, recipe.training, recipe.frontend, labels=run.classifier.labels)
+    check_corpora(data, saved, Path(run.name))
+    return data
+
+
+def check_corpora(data: CorpusModule, saved: Mapping[str, Any], run: Path) -> None:
     """Raise an error if the corpora of a run are not those that its checkpoint was trained on.
 
     Raises:
         UserError: naming the corpora that have changed.
     """
     if folders := data.changed_corpora(saved):
+        groups, remedy = (" or groups", "prepare it") if data.has_groups else ("", "make it")
         raise UserError(
-            f"the corpus {folders} has changed since {run} was trained on it (other recordings, labels, "
-            f"splits or groups): prepare it as before, or test another one by audiostride test {run} --corpus"
+            f"the corpus {folders} has changed since {run} was trained on it (other {data.noun}, labels, "
+            f"splits{groups}): {remedy} as before, or test another one by audiostride test {run} --corpus"
         )
 
 
-def _note_of_another_corpus(selection: Selection, saved: Mapping[str, Any], run: Path) -> str | None:
+def _note_of_another_corpus(
+    data: CorpusModule, split: str, saved: Mapping[str, Any], run: Path
+) -> str | None:
     """Return a sentence for results on a corpus that the run was not trained on, or None."""
-    state = saved.get("WindowsModule", {})
+    state, selection, noun = data_state(saved), data.select(split), data.noun
     others = [
         str(store.folder) for store in selection.stores if store.identity not in state.get("corpora", [])
     ]
     if not others:
         return None
     if "corpora" not in state:
-        return f"it is not known whether {run} was trained on recordings of {' and '.join(others)}"
+        return f"it is not known whether {run} was trained on {noun} of {' and '.join(others)}"
     note = f"{run} was not trained on {' and '.join(others)}"
     if "trained" not in state:
-        return f"{note}, but perhaps on some of its recordings: the model does not list them"
+        return f"{note}, but perhaps on some of its {noun}: the model does not list them"
     trained = int(np.isin(selection.keys, state["trained"].numpy().view(np.uint64)).sum())
     if not trained:
         return note
-    return (
-        f"{note}, but {trained} of the {len(selection.keys)} tested recordings have the name and length of "
-        "recordings that it was trained on"
-    )
+    tested = f"{trained} of the {len(selection.keys)} tested {noun}"
+    return f"{note}, but {tested} have {data.key_text} of {noun} that it was trained on"
 
 
-def _test(module: ClassifierTraining, data: WindowsModule, split: str) -> dict[str, float]:
+def _test(module: ClassifierTraining, data: CorpusModule, split: str) -> dict[str, float]:
     """Return what the module logs in a test on a split."""
     with quiet_lightning(), out_of_memory_as_user_error():
         trainer = Trainer(

@@ -13,19 +13,21 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.allocator import keep_freed_memory
 from audiostride.config import yaml
+from audiostride.config.input_kinds import check_images_named
 from audiostride.config.recipe import FREE, changed, read_config
 from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
-from audiostride.data.datamodule import WindowsModule, check_tasks
-from audiostride.data.rates import check_rates
+from audiostride.data.datamodule import CorpusModule, check_tasks
 from audiostride.data.selection import labels_of_tasks
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
+from audiostride.models.build import complete
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import read_checkpoint
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import rank_of
 from audiostride.training.initial_weights import check_frozen, load_source, take_over
+from audiostride.training.inputs import open_data
 from audiostride.training.lightning_module import ClassifierTraining
 from audiostride.training.overfitting import overfitting
 from audiostride.training.run_lock import lock_run
@@ -73,6 +75,7 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
         InterruptionError: if training is interrupted by Ctrl-C or SIGTERM.
     """
     keep_freed_memory()
+    recipe = complete(recipe)
     options, data = _check_names(recipe, run)
     if not _check_selections(data):
         options = {"limit_val_batches": 0} | options
@@ -105,7 +108,7 @@ def _source(recipe: Recipe) -> Classifier | None:
     return load_source(source, recipe) if source else None
 
 
-def _module(recipe: Recipe, data: WindowsModule, source: Classifier | None) -> ClassifierTraining:
+def _module(recipe: Recipe, data: CorpusModule, source: Classifier | None) -> ClassifierTraining:
     """Return what a recipe trains, with the initial weights of the seed, or those of a trained classifier."""
     seed_everything(recipe.training.seed, verbose=False)
     classifier = Classifier(data.labels, recipe.model, recipe.data.window_s, recipe.frontend)
@@ -124,6 +127,7 @@ def check(recipe: Recipe, run: Path) -> int:
     Returns:
         The number of devices that `train` would use.
     """
+    recipe = complete(recipe)
     options, _ = _check_names(recipe, run)
     if not last_checkpoint(run).exists():
         _source(recipe)
@@ -131,24 +135,25 @@ def check(recipe: Recipe, run: Path) -> int:
         return make_trainer(options, run).world_size
 
 
-def _check_names(recipe: Recipe, run: Path) -> tuple[dict[str, Any], WindowsModule]:
+def _check_names(recipe: Recipe, run: Path) -> tuple[dict[str, Any], CorpusModule]:
     """Return the Trainer's options and the data of a recipe, or raise an error about an unknown name."""
     options = trainer_options(recipe, run)
-    data = WindowsModule(recipe.data, recipe.training, recipe.augmentation)
-    check_rates(data.stores, recipe.frontend.sample_rate)
+    check_images_named(recipe)
+    data = open_data(recipe.data, recipe.training, recipe.frontend, recipe.augmentation)
+    data.check_frontend(recipe.frontend)
     check_frozen(recipe.training)
     check_tasks("training.task_weights", recipe.training.task_weights, labels_of_tasks(data.stores))
     return options, data
 
 
-def _check_selections(data: WindowsModule) -> bool:
+def _check_selections(data: CorpusModule) -> bool:
     """Return whether there are recordings for validation. Raise an error if a task has none for training."""
     data.weights()
     train = data.select("train")
     for task in data.labels:
         if train.labelled(task) == 0:
             raise UserError(
-                f"{' and '.join(data.data.corpora)} has no train recordings of {task}: leave the task out "
+                f"{' and '.join(data.data.corpora)} has no train {data.noun} of {task}: leave the task out "
                 "with --data.leave_out, or prepare the whole corpus"
             )
     return len(data.select("valid").recordings) > 0
@@ -172,7 +177,7 @@ def _check_no_checkpoint(run: Path) -> None:
         )
 
 
-def _checkpoint_to_resume(recipe: Recipe, data: WindowsModule, run: Path) -> Path:
+def _checkpoint_to_resume(recipe: Recipe, data: CorpusModule, run: Path) -> Path:
     """Return the last checkpoint of a run. Raise an error if recipe or corpus are not those of the run."""
     checkpoint = checkpoint_path(run, "last")
     saved = read_checkpoint(checkpoint)
@@ -202,23 +207,23 @@ def _set_up_folder(recipe: Recipe, run: Path, fresh: bool) -> None:
         new.write_text(yaml.dump(asdict(recipe)), encoding="utf-8")
 
 
-def _log_summary(run: Path, data: WindowsModule, module: ClassifierTraining, options: dict[str, Any]) -> None:
+def _log_summary(run: Path, data: CorpusModule, module: ClassifierTraining, options: dict[str, Any]) -> None:
     """Log what is trained, on which recordings and on which hardware."""
     train, valid = data.select("train"), data.select("valid")
     for task, labels in data.labels.items():
         logger.info(
-            f"{task}: {len(labels)} labels, {train.labelled(task)} recordings for training, "
+            f"{task}: {len(labels)} labels, {train.labelled(task)} {data.noun} for training, "
             f"{valid.labelled(task)} for validation "
             f"({data.split(task, 'train')}, {data.split(task, 'valid')})"
         )
     if options.get("limit_val_batches") == 0:
-        logger.info("there are no recordings for validation: the last checkpoint counts as the best")
+        logger.info(f"there are no {data.noun} for validation: the last checkpoint counts as the best")
     parameters = sum(p.numel() for p in module.parameters())
     logger.info(f"{run}: {parameters:,} parameters; on {options['accelerator']} in {options['precision']}")
 
 
 def _fit(
-    trainer: Trainer, module: ClassifierTraining, data: WindowsModule, checkpoint: Path | None, run: Path
+    trainer: Trainer, module: ClassifierTraining, data: CorpusModule, checkpoint: Path | None, run: Path
 ) -> None:
     """Train, and raise what may go wrong as a `UserError`."""
     try:

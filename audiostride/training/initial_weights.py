@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from audiostride.config.frontend_settings import FrontendSettings
-from audiostride.config.recipe import check_channels, read_config
+from audiostride.config.recipe import check_network, read_config
 from audiostride.config.run_folder import last_checkpoint
 from audiostride.config.settings import Recipe, TrainingSettings
 from audiostride.errors import UserError
@@ -61,7 +61,7 @@ def load_source(source: str, recipe: Recipe) -> Classifier:
         UserError: if the model cannot be read, or its weights have other shapes than those of the network.
     """
     loaded = load(source)
-    check_channels(recipe.model.channels, loaded.settings.channels, source)
+    check_network(asdict(recipe.model), asdict(loaded.settings), source)
     _check_frontend(recipe.frontend, loaded, source)
     return loaded
 
@@ -131,7 +131,7 @@ def _takes_strides(classifier: Classifier, source: Classifier, part: str) -> boo
 
 def _summary(classifier: Classifier, name: str, taken: Sequence[str], new: Sequence[str]) -> str:
     """Return for example "took the trunk (6 blocks) and the head of a from X; new head: b (10 labels)"."""
-    blocks = len(classifier.settings.channels)
+    blocks = len(classifier.trunk.initial_strides)
     parts = ["the frontend"] if any(True for _ in classifier.frontend.parameters()) else []
     parts.append(f"the trunk ({blocks} block{'s' * (blocks > 1)})")
     if taken:

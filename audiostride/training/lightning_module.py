@@ -8,27 +8,28 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import Adam
-from torch.optim.lr_scheduler import OneCycleLR
 
 from audiostride.config.settings import AugmentationSettings, Recipe, TrainingSettings
-from audiostride.data.augmentation import Augmentation, augment, mask
-from audiostride.data.datamodule import WindowsModule
+from audiostride.data.augmentation import BatchAugmentation
+from audiostride.data.datamodule import CorpusModule
 from audiostride.layers import freeze_, parameter_groups
 from audiostride.models.classifier import Classifier
 from audiostride.training.batches import as_batch
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank
 from audiostride.training.devices import device_count, sum_over_devices
+from audiostride.training.inputs import augmentation_for
 from audiostride.training.metrics import RecordingLogits, WindowLogits, scores
 from audiostride.training.objective import add_complexity, summed_cross_entropy, weighted_sum
+from audiostride.training.optimizers import make_optimizer, make_schedule
 from audiostride.training.stride_schedule import StrideSchedule
 
 
 class ClassifierTraining(LightningModule):
-    """Trains a `Classifier` by Adam, with Lightning's Trainer.
+    """Trains a `Classifier`, with Lightning's Trainer.
 
-    Batches are those of a `WindowsModule`, or come from any DataLoader whose items are pairs of waveforms
-    (windows, samples) and labels, see `audiostride.training.batches.as_batch`. The Trainer's `max_steps` is
+    Batches are those of a `CorpusModule`, or come from any DataLoader whose items are pairs of waveforms
+    (windows, samples) and labels, see `audiostride.training.batches.as_batch`; or of images (images, colours,
+    height, width) and labels, if the classifier takes images. The Trainer's `max_steps` is
     the number of steps that learning rates and ramps are planned for.
 
     Logs loss and accuracy of each task. In training they are means over windows; in validation and test
@@ -38,7 +39,8 @@ class ClassifierTraining(LightningModule):
     Args:
         classifier: the classifier to train or to evaluate.
         settings: objective, optimiser and stride schedule.
-        augmentation: of the training windows, by default none. Windows of other DataLoaders are not shifted.
+        augmentation: of the training windows or images, by default none. Windows of other DataLoaders are not
+            shifted.
 
     Attributes:
         outcomes: from task to (recordings, 2), label and prediction of each recording, after an evaluation.
@@ -100,16 +102,17 @@ class ClassifierTraining(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.stride_schedule.before_step(self.trainer.global_step)
+        # A network may draw numbers, for dropout or to skip blocks: the same ones in a run that is resumed.
+        torch.manual_seed(int(self._seeds(3).generate_state(1)[0]))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = as_batch(batch, list(self.classifier.labels))
         draws = batch.get("draws") or self._draw(batch["waveform"])
-        waveform = augment(batch["waveform"], draws) if draws else batch["waveform"]
+        waveform = self._augmentation.augment(batch["waveform"], draws) if draws else batch["waveform"]
         # A gain before the level is normalised only clips; see augmentation.gain_db.
         gain = draws["gain"][: len(waveform)] if "gain" in draws else None
         spectrogram = self.classifier.spectrogram(waveform, gain)
-        seconds = waveform.shape[-1] / self.classifier.sample_rate
-        spectrogram = mask(spectrogram, draws, self.augmentation, spectrogram.shape[-2] / seconds)
+        spectrogram = self._augmentation.mask(spectrogram, draws, waveform.shape[-1])
         totals, figures = {}, []
         for task, logits in self.classifier.classify(spectrogram).items():
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -126,17 +129,21 @@ class ClassifierTraining(LightningModule):
         return loss
 
     def _draw(self, waveform: Tensor) -> dict[str, Tensor]:
-        """Return random numbers for the augmentation of windows that came without."""
+        """Return random numbers for the augmentation of windows or images that came without."""
         if not self.augmentation.draws:
             return {}
-        number = self.trainer.fit_loop.epoch_loop.total_batch_idx * self.trainer.world_size
-        rng = np.random.default_rng((self.settings.seed, 2, number + self.global_rank))
+        rng = np.random.default_rng(self._seeds(2))
         draws = self._augmentation.draw(rng, *waveform.shape)
         return {name: values.to(waveform.device) for name, values in draws.items()}
 
+    def _seeds(self, purpose: int) -> np.random.SeedSequence:
+        """Return the seeds of this batch on this device, for one purpose."""
+        number = self.trainer.fit_loop.epoch_loop.total_batch_idx * self.trainer.world_size
+        return np.random.SeedSequence((self.settings.seed, purpose, number + self.global_rank))
+
     @cached_property
-    def _augmentation(self) -> Augmentation:
-        return Augmentation(self.augmentation, self.classifier.sample_rate)
+    def _augmentation(self) -> BatchAugmentation:
+        return augmentation_for(self.augmentation, self.classifier.frontend)
 
     def _global_loss(self, totals: dict[str, Tensor], figures: Tensor) -> Tensor:
         """Log loss and accuracy over all devices, and return this device's share of the loss.
@@ -173,15 +180,12 @@ class ClassifierTraining(LightningModule):
         self.stride_schedule.after_optimizer_step()
 
     def configure_optimizers(self) -> Any:
-        optimizer = Adam(
-            self._parameter_groups(),
-            self.settings.learning_rate,
-            # Fused is faster, but in mixed precision Lightning does not clip its gradients.
-            fused=not (self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed")),
-        )
-        if self.settings.schedule == "constant":
+        # Fused is faster, but in mixed precision Lightning does not clip its gradients.
+        fused = not (self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed"))
+        optimizer = make_optimizer(self._parameter_groups(), self.settings, fused)
+        schedule = make_schedule(optimizer, self.settings, self.planned_steps)
+        if schedule is None:
             return optimizer
-        schedule = OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], self.planned_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
@@ -250,7 +254,7 @@ class ClassifierTraining(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classifier"] = self.classifier.configuration()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, WindowsModule):
+        if isinstance(data, CorpusModule):
             recipe = Recipe(
                 self.classifier.settings,
                 data.data,

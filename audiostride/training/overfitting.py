@@ -4,6 +4,7 @@ import numpy as np
 
 from audiostride.analysis.intervals import Outcomes, accuracy_interval
 from audiostride.data.selection import Selection
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.tables import Interval
 from audiostride.training.lightning_module import ClassifierTraining
 
@@ -46,6 +47,8 @@ def _validation(module: ClassifierTraining, valid: Selection, task: str) -> Inte
 
 def _remedies(module: ClassifierTraining) -> str:
     """Return what helps against overfitting and is not used yet."""
+    if not isinstance(module.classifier.frontend, SoundFrontend):
+        return f"{', '.join([*_remedies_for_images(module), ''])}or more images"
     used, network, remedies = module.augmentation, module.classifier.settings, []
     if network.level == "unchanged" and not module.settings.init_from:
         remedies.append("--model.level rms")
@@ -60,3 +63,14 @@ def _remedies(module: ClassifierTraining) -> str:
     if not module.settings.init_from:
         remedies.append("fewer channels (--model.channels)")
     return f"{', '.join(remedies)}, or more recordings, of more speakers, instruments or places"
+
+
+def _remedies_for_images(module: ClassifierTraining) -> list[str]:
+    used = module.augmentation
+    remedies = {
+        "--augmentation.crop 4": used.crop,
+        "--augmentation.flip true": used.flip,
+        "--augmentation.mixup 0.2": used.mixup,
+        "--training.weight_decay 5e-4": module.settings.weight_decay,
+    }
+    return [remedy for remedy, value in remedies.items() if not value]

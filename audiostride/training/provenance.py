@@ -6,20 +6,18 @@ from typing import Any
 
 from audiostride.analysis.trained import TrainedRun
 from audiostride.config.arguments import command_line, options
+from audiostride.config.recipe import base_of
 from audiostride.config.run_folder import CONFIG
-from audiostride.config.settings import Recipe
 from audiostride.corpora.base import SPLITS
-from audiostride.data.datamodule import WindowsModule
+from audiostride.data.datamodule import CorpusModule
+from audiostride.data.examples import Examples
 from audiostride.data.prepare_command import prepare_command
 from audiostride.data.store import Store
 
 Rows = list[dict[str, Any]]
 
-# The recipe that commands begin with: all of its settings are the defaults.
-_DEFAULT_RECIPE = "speech_commands"
 
-
-def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
+def data_tables(data: CorpusModule) -> tuple[Rows, Rows]:
     """Describe the recordings of each task, and the prepared corpora that they come from.
 
     Returns:
@@ -35,30 +33,18 @@ def data_tables(data: WindowsModule) -> tuple[Rows, Rows]:
         }
         for task, labels in data.labels.items()
     ]
-    corpora = [
-        {
-            "corpus": str(store.folder),
-            "recordings": store.card["recordings"],
-            "sample_rate": store.sample_rate,
-            "minutes": store.card["seconds"] / 60,
-            "left_out": store.card["left_out"],
-            "problems": ", ".join(f"{n} × {reason}" for reason, n in store.card["problems"].items()) or None,
-            "made_of": store.card["folder"],
-            "hash": store.card["hash"][:12],
-        }
-        for store in data.stores
-    ]
-    return tasks, corpora
+    return tasks, [store.facts() for store in data.stores]
 
 
-def commands(run: TrainedRun, stores: Sequence[Store], split: str, checkpoint: str) -> list[str]:
+def commands(run: TrainedRun, stores: Sequence[Examples], split: str, checkpoint: str) -> list[str]:
     """Return the commands that lead to the same corpora, run and numbers, or comments that begin with #."""
     if not run.recipe_known:
         return []
+    name, below = base_of(run.recipe)
     out = [f"--out={run.name}"] if (Path(run.name) / CONFIG).is_file() else []
     return [
-        *(prepare_command(store) or _how_to_prepare(store) for store in stores),
-        command_line("train", _DEFAULT_RECIPE, *options(run.recipe, Recipe()), *out),
+        *map(_how_to_prepare, stores),
+        command_line("train", name, *options(run.recipe, below), *out),
         command_line("test", run.name, *non_default_options(split, checkpoint)),
         command_line("strides", run.name, *non_default_options(checkpoint=checkpoint)),
     ]
@@ -70,5 +56,10 @@ def non_default_options(split: str = "test", checkpoint: str = "best") -> list[s
     return [option for option in given if option not in ("--split=test", "--checkpoint=best")]
 
 
-def _how_to_prepare(store: Store) -> str:
-    return f"# {store.folder} contains sounds of {store.card['folder']}: audiostride prepare folder, or csv"
+def _how_to_prepare(store: Examples) -> str:
+    """Return the command that makes a corpus, or a comment about what it is."""
+    if not isinstance(store, Store):
+        return f"# {store.folder} contains the images of {store.card['corpus']}"
+    return prepare_command(store) or (
+        f"# {store.folder} contains sounds of {store.card['folder']}: audiostride prepare folder, or csv"
+    )

@@ -55,7 +55,7 @@ class StrideSchedule:
         trunk.set_smoothness_(final + (initial - final) * excess)
 
     def before_optimizer_step(self) -> None:
-        """Drop the gradients of frozen strides: with any gradient, even 0, Adam's momentum moves them."""
+        """Drop the gradients of frozen strides: with any gradient, even 0, momentum moves them."""
         if self.frozen:
             for layer in diffstride_layers(self.classifier):
                 layer.stride.grad = None

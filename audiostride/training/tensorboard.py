@@ -152,7 +152,7 @@ def _stride_scalars(classifier: Classifier) -> dict[str, float]:
         if row["pass_band"] is not None:
             scalars[f"cutoff/{layer}/{row['axis']}"] = row["pass_band"]
     if learns_resolution(classifier.frontend):
-        learned = resolution(classifier.frontend, classifier.window_s)
+        learned = resolution(classifier.sound_frontend, classifier.window_s)
         scalars |= {f"frontend/{name}": learned[name] for name in ("hop_ms", "mel_channels")}
     return scalars
 
@@ -200,7 +200,7 @@ def _figures(trainer: Trainer, module: ClassifierTraining) -> dict[str, Figure]:
     figures = {}
     classifier = module.classifier
     if low_pass_layers(classifier):
-        figures["windows"] = draw_windows(classifier, classifier.settings.strides).figure
+        figures["windows"] = draw_windows(classifier).figure
         if invertible(classifier.frontend):
             figures["low_pass"] = _low_pass_figure(classifier, trainer)
     if filters := draw_filters(classifier):

@@ -135,7 +135,8 @@ def out_of_memory_as_user_error() -> Iterator[None]:
         out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if out_of_memory or "allocate memory" in str(error):  # torch's message on a CPU
             raise UserError(
-                "there is not enough memory for a batch: lower training.batch_size or data.window_s"
+                "there is not enough memory for a batch: lower training.batch_size, or data.window_s "
+                "(of images frontend.image_size)"
             ) from error
         raise
 

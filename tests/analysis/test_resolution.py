@@ -23,7 +23,7 @@ from audiostride.analysis.resolution import (
 from audiostride.cli import main
 from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings
-from audiostride.frontends.build import build_frontend
+from audiostride.frontends.build import build_sound_frontend
 from audiostride.frontends.leaf import Leaf
 from audiostride.frontends.learned_resolution import LearnedResolution
 from audiostride.frontends.log_mel import LogMel
@@ -95,7 +95,7 @@ def test_channels_per_octave_agree_with_librosa(mel_stride: float) -> None:
 def test_fixed_resolution_is_that_of_the_settings() -> None:
     """Channels are counted where there are any: from 60 Hz to 21.5 kHz."""
     settings = FrontendSettings(kind="pcen", sample_rate=44_100, hop_ms=5.0, window_ms=20.0, mel_channels=96)
-    found = resolution(build_frontend(settings))
+    found = resolution(build_sound_frontend(settings))
     assert found["hop_ms"] == pytest.approx(1000 * 220 / 44_100)  # a whole number of samples
     assert found["overlap_20_ms"] == pytest.approx(20 / found["hop_ms"])
     assert found["mel_channels"] == 96
@@ -134,7 +134,7 @@ def test_channels_of_leaf_are_counted_where_its_filters_are() -> None:
 
 
 def test_leaf_learns_its_hop_but_not_the_number_of_its_filters() -> None:
-    found = resolution(classifier("leaf", (5.0,)).frontend)
+    found = resolution(classifier("leaf", (5.0,)).sound_frontend)
     assert (found["hop_ms"], found["nominal_hop_ms"], found["mel_channels"]) == (12.5, 12.5, 64)
     assert "nominal_mel_channels" not in found
 
@@ -214,7 +214,7 @@ def test_frontend_without_channels_at_one_kilohertz_has_tables() -> None:
     around = stride_table(bats, around_hz=10_000.0)
     assert rows == around
     assert (rows[0]["rate"], rows[0]["input_length"]) == (1000.0, 1000)
-    octaves = [name for name in resolution(bats.frontend) if name.startswith("channels_per_octave")]
+    octaves = [name for name in resolution(bats.sound_frontend) if name.startswith("channels_per_octave")]
     assert [int(name.split("_")[3]) for name in octaves] == [16_000, 32_000, 64_000]
     with pytest.raises(ValueError, match="mel channels reach from 10000 to 121875 Hz, not to 1000 Hz"):
         stride_table(bats, around_hz=1000.0)

@@ -32,16 +32,31 @@ from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.frontends.leaf import Leaf
 from audiostride.layers import Window
 from audiostride.layers.functional import resampling_matrix
+from audiostride.layers.learned_strides import diffstride_layers
 
 INITIAL = ((2, 2), (1, 3))
 TRAINED = ((1.6, 1.9), (1.2, 2.7))
 
 
 def classifier(
-    strides: tuple[tuple[float, float], ...] = TRAINED, task: str = "word", **settings: Any
+    strides: tuple[tuple[float, float], ...] = TRAINED,
+    task: str = "word",
+    initial: tuple[tuple[float, float], ...] | None = None,
+    **settings: Any,
 ) -> Classifier:
-    made = Classifier({task: ["a", "b"]}, ModelSettings([4] * len(strides), strides, **settings))
+    """Make a classifier with these strides. They were the initial ones, unless they are learned."""
+    begin = initial if initial and "downsampling" not in settings else strides
+    made = Classifier({task: ["a", "b"]}, ModelSettings([4] * len(begin), begin, **settings))
+    set_strides(made, strides)
     return made.eval()
+
+
+@torch.no_grad()
+def set_strides(model: Classifier, strides: Any) -> None:
+    """Give the blocks of a classifier strides, if they are learned."""
+    if model.trunk.downsampling == "diffstride":
+        for layer, stride in zip(diffstride_layers(model.trunk), np.ravel(strides).tolist(), strict=True):
+            layer.stride.fill_(stride)
 
 
 def trained(
@@ -52,7 +67,7 @@ def trained(
     **settings: Any,
 ) -> TrainedRun:
     """Make a run whose strides changed linearly from the initial ones to these."""
-    model = classifier(strides, **settings)
+    model = classifier(strides, initial=initial, **settings)
     begin, end = np.array(initial), np.array(strides)
     log = [{"step": step, "strides": (begin + (end - begin) * step / max(steps)).tolist()} for step in steps]
     settings.pop("task", None)
@@ -93,9 +108,10 @@ WINDOWS = [
 def test_window_curves_equal_the_gain_of_the_layers_for_tones(settings: dict[str, Any]) -> None:
     """They have a point for each DFT bin of the layer's input, up to its Nyquist frequency."""
     frames = 61
-    trained_classifier = classifier(**settings)
-    panels = grid(draw_windows(trained_classifier, INITIAL, frames).figure)
-    for line, model in enumerate((classifier(INITIAL, **settings), trained_classifier)):
+    trained_classifier = classifier(initial=INITIAL, **settings)
+    panels = grid(draw_windows(trained_classifier, frames).figure)
+    begin = trained_classifier.trunk.initial_strides
+    for line, model in enumerate((classifier(begin, **settings), trained_classifier)):
         sizes = model.trunk.sizes(frames, 64)
         for axis, layer in np.ndindex(panels.shape):
             n, stride = sizes[layer][axis], model.trunk.strides[layer][axis].item()
@@ -117,7 +133,7 @@ def test_gains_have_the_edges_of_the_cutoffs() -> None:
 
 def test_drawing_windows_of_a_network_without_low_pass_raises() -> None:
     with pytest.raises(ValueError, match="strided downsampling has no low-pass window"):
-        draw_windows(classifier(((2, 2),), downsampling="strided"), ((2, 2),))
+        draw_windows(classifier(((2, 2),), downsampling="strided"))
 
 
 def test_trajectories_begin_at_the_recipe_and_follow_the_log() -> None:
@@ -148,7 +164,7 @@ def with_frontend(
 def test_windows_of_a_learned_frontend_come_before_those_of_the_layers() -> None:
     """The layers of the network share an axis up to the Nyquist frequency of its input."""
     run = with_frontend("learned_resolution", (5.0, 2.5))
-    drawn = draw_windows(run.classifier, TRAINED)
+    drawn = draw_windows(run.classifier)
     panels = grid(drawn.figure, 3)
     assert [panel.get_title() for panel in panels[0]] == ["frontend", "layer 1", "layer 2"]
     window = Window(4.0, "inside")

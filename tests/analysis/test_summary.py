@@ -17,9 +17,9 @@ from audiostride.cli import main
 from audiostride.config.frontend_settings import FrontendSettings
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.data.store import Store
-from audiostride.frontends.build import build_frontend
+from audiostride.frontends.build import build_sound_frontend
 from audiostride.frontends.leaf import Leaf
-from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.models.networks.separable import SeparableCNN
 from audiostride.training.fit import train
 
 KINDS: Any = ("strided", "max", "average", "spectral", "diffstride")
@@ -47,12 +47,12 @@ def test_macs_of_long_windows_grow_with_their_length_not_its_square(kind: Any) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_sizes_equal_those_of_the_feature_maps(kind: Any) -> None:
     network = SeparableCNN((4, 5, 6), ((2, 2), (1, 1), (2, 3)), kind, Window(1.0)).eval()
+    rows = summary(network, 98)
     sizes = []
     for block in network.separable_blocks():
         for layer in (block.time, block.frequency):
             layer.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[2:])))
     network(torch.randn(1, 1, 98, 64))
-    rows = summary(network, 98)
     assert [tuple(map(int, row["output"].split(" × "))) for row in rows[:-1]] == sizes
 
 
@@ -101,7 +101,7 @@ def test_last_row_adds_the_frontend_to_the_network(kind: Any) -> None:
         assert both[column] == pytest.approx(frontend[column] + network[column])
     assert (frontend["input"], frontend["output"]) == ("16000", "100 × 64")
     assert (both["input"], network["input"]) == ("16000", "100 × 64")
-    built = build_frontend(FrontendSettings(kind=kind))
+    built = build_sound_frontend(FrontendSettings(kind=kind))
     assert frontend["mega_macs"] == built.macs(16_000) / 1e6
     assert frontend["parameters"] == sum(parameter.numel() for parameter in built.parameters())
     assert frontend["channels"] == built.images
@@ -121,7 +121,7 @@ def test_receptive_field_follows_from_the_hop_and_windows_of_the_frontend() -> N
 @pytest.mark.parametrize("kind", ["log_mel", "leaf"])
 def test_frame_of_a_frontend_depends_on_its_field(kind: Any) -> None:
     field_ms = of_frontend(kind)["frontend"]["field_ms"]
-    frontend = build_frontend(FrontendSettings(kind=kind))
+    frontend = build_sound_frontend(FrontendSettings(kind=kind))
     energy = frontend.energy if isinstance(frontend, Leaf) else frontend.features
     waveform = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)).requires_grad_()
     frames = energy(waveform)

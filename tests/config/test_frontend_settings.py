@@ -141,4 +141,6 @@ def test_misspelt_settings_get_the_nearest_name(
     message = fails(capsys, 1, "summary", "r.yaml")
     assert "frontend.samplerate is no setting, did you mean frontend.sample_rate?" in message
     message = fails(capsys, 2, "summary", "small", "--frontend.kind", "mel")
-    assert "frontend.kind must be one of log_mel, pcen, learned_resolution, leaf, but is mel" in message
+    assert (
+        "frontend.kind must be one of log_mel, pcen, learned_resolution, leaf, pixels, but is mel" in message
+    )

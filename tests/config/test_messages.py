@@ -42,7 +42,8 @@ def test_long_value_is_cut_off() -> None:
         (["--model.smoothness=abc"], "model.smoothness must be a number from 0 to 10000, but is abc"),
         (
             ["--model.strides", "[[a, 1]]"],
-            "model.strides must be a list of lists of 2 finite numbers, each at least 1, but is [[a, 1]]",
+            "model.strides must be a list of lists of 2 finite numbers, each at least 1 or null, but is "
+            "[[a, 1]]",
         ),
         (
             ["--training.steps", "1", "--training.seed", "x", "--model.multiple", "y"],

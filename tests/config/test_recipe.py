@@ -96,10 +96,6 @@ def test_recipe_files_are_yaml_1_2() -> None:
             "model: {strides: [[0.5, 1]], channels: [4]}",
             "model.strides[0][0] must be a finite number, at least 1, but is 0.5",
         ),
-        (
-            "model: {strides: [[2, 1]], channels: [4, 4]}",
-            "model.channels and model.strides need one entry per block",
-        ),
         ("model: {smoothness: -1}", "model.smoothness must be a number from 0 to 10000, but is -1"),
         ("training: {steps: 0}", "r.yaml: training.steps must be a whole number, at least 1, but is 0"),
         ("training: {learning_rate: -1}", "training.learning_rate must be a finite number, at least 0"),
@@ -111,7 +107,7 @@ def test_recipe_files_are_yaml_1_2() -> None:
         ),
         (
             "model: {channels: 4}",
-            "r.yaml: model.channels must be a list of whole numbers from 1 to 4096, but is 4",
+            "r.yaml: model.channels must be a list of whole numbers from 1 to 4096 or null, but is 4",
         ),
         ("trainer:", "r.yaml: trainer must hold settings"),
         ("base: nowhere.yaml", "there is no recipe nowhere.yaml: give a YAML file or one of acoustic_scenes"),
@@ -166,6 +162,50 @@ def test_wrong_recipe_reports_a_clear_error_and_leaves_nothing(
     Path("r.yaml").write_text(recipe)
     assert sentence in fails(capsys, 1, "train", "r.yaml")
     assert [path.name for path in Path().iterdir()] == ["r.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (
+            "{strides: [[2, 1]], channels: [4, 4]}",
+            "model.network separable: channels and strides need one entry per block, but have 2 and 1",
+        ),
+        (
+            "{options: {depth: 3}}",
+            "model.options.depth: the network separable has no such option, it has",
+        ),
+        (
+            "{network: resnet18, options: {layers: [0, 2, 2, 2]}}",
+            "model.options.layers of the network resnet18 cannot be [0, 2, 2, 2]",
+        ),
+        (
+            "{network: resnet18, channels: [4]}",
+            "channels needs 4 entries, for the four stages, but has 1",
+        ),
+        ("{network: resnet}", "model.network must be one of"),
+    ],
+)
+def test_wrong_network_reports_a_clear_error(
+    model: str, sentence: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("r.yaml").write_text(f"{{model: {model}, data: {{corpus: '{store.folder}'}}}}")
+    for command in ("summary", "train"):
+        assert sentence in fails(capsys, 1, command, "r.yaml")
+    assert not Path("runs").exists()
+
+
+def test_another_network_drops_the_shape_of_the_base() -> None:
+    Path("base.yaml").write_text("model: {channels: [4, 4], strides: [[2, 2], [2, 2]], smoothness: 1}")
+    Path("r.yaml").write_text("{base: base.yaml, model: {network: resnet18, options: {first_kernel: 5}}}")
+    model = recipes.load("r.yaml").model
+    assert (model.network, model.channels, model.strides, model.smoothness) == ("resnet18", None, None, 1)
+    parser = recipe_parser()
+    parser.add_argument("recipe")
+    _, recipe, _ = recipes.load_with_options(parser, ["r.yaml", "--model.network", "separable"])
+    assert (recipe.model.network, recipe.model.options) == ("separable", {})
+    _, recipe, _ = recipes.load_with_options(parser, ["base.yaml", "--model.network", "separable"])
+    assert recipe.model.channels == (4, 4)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from audiostride import FrontendSettings, LogMel, SeparableCNN, Window
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.layers.conv_downsample import Downsampling
-from audiostride.models.classifier import build_trunk
+from audiostride.models.build import build_trunk
 
 FACTS = Path(__file__).parents[3] / "shared" / "paper" / "facts.json"
 
@@ -22,8 +22,9 @@ def test_settings_and_network_have_the_same_defaults() -> None:
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     window = defaults.pop("window")
     assert defaults.pop("in_channels") == FrontendSettings().images
-    of_the_classifier = {"level": "unchanged"}
-    assert asdict(ModelSettings()) == defaults | asdict(window) | of_the_classifier
+    # None stands for the network's own defaults.
+    shape: dict[str, object] = {"network": "separable", "channels": None, "strides": None, "options": {}}
+    assert asdict(ModelSettings()) == defaults | asdict(window) | shape | {"level": "unchanged"}
 
 
 def test_the_network_is_built_as_its_settings_say() -> None:
@@ -39,8 +40,9 @@ def test_defaults_are_those_of_the_paper() -> None:
         pytest.skip("the paper's facts are not beside the project")
     facts = json.loads(FACTS.read_text())
     recipe, network, training = Recipe(), facts["network"], facts["training"]
-    assert list(recipe.model.channels) == network["channels"]
-    assert [list(pair) for pair in recipe.model.strides] == network["initial_strides"]
+    trunk = build_trunk(recipe.model)
+    assert list(trunk.channels) == network["channels"]
+    assert [list(pair) for pair in trunk.initial_strides] == network["initial_strides"]
     assert recipe.model.smoothness == network["smoothness"]
     assert recipe.training.learning_rate == training["learning_rate"]
     assert recipe.training.stride_learning_rate is None

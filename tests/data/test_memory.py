@@ -17,7 +17,7 @@ from audiostride.training.fit import train
 def test_batch_larger_than_the_memory_reports_a_clear_error_at_once(
     batch_size: int, window_s: float, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datamodule, "_total_memory", lambda: 128 * 2**30)
+    monkeypatch.setattr(datamodule, "total_memory", lambda: 128 * 2**30)
     made = tiny(store, batch_size=batch_size)
     made.data.window_s = window_s
     begin = time.monotonic()
@@ -31,7 +31,7 @@ def test_batch_larger_than_the_memory_reports_a_clear_error_at_once(
 
 
 def test_memory_of_this_machine_is_known_or_unlimited() -> None:
-    assert datamodule._total_memory() > 2**28
+    assert datamodule.total_memory() > 2**28
 
 
 def test_window_longer_than_an_hour_reports_a_clear_error() -> None:

@@ -167,7 +167,7 @@ def test_noise_of_another_rate_is_refused(store: Store, tmp_path: Path) -> None:
         rf"instead, made by audiostride prepare speech_commands .* --sample_rate=44100 "
         rf"--out={store.folder}_44100$",
     ):
-        Augmentation(settings, 44100)
+        Augmentation(settings, 44100).open_noise()
 
 
 def test_model_is_not_tested_on_a_corpus_of_another_rate(

@@ -13,6 +13,7 @@ import soundfile
 import torch
 from helpers.pages import DOCS, PAGES, README
 
+from audiostride import Window, cost, replace_strides
 from audiostride.cli import COMMANDS, main
 from audiostride.config import recipe as recipes
 from audiostride.data.store import Store
@@ -53,6 +54,36 @@ def test_penalty_on_cost_has_a_gradient_for_every_stride() -> None:
     strides = [value for name, value in scope["trunk"].named_parameters() if name.endswith("stride")]
     assert len(strides) == 12
     assert all(stride.grad < 0 for stride in strides)  # larger strides cost less
+
+
+def test_strides_of_libraries_are_replaced_as_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torchvision")
+    pytest.importorskip("timm")
+    page = DOCS / "your_network.md"
+    resnet, timm, penalty = blocks(page, "python")
+    scope: dict = {}
+    exec(resnet, scope)
+    assert capsys.readouterr().out == blocks(page, "text")[0]
+    assert scope["network"].conv1.diffstride.stride.tolist() != [2.0, 2.0]
+    exec(penalty, scope)
+    (gradient,) = torch.autograd.grad(scope["penalty"], scope["network"].conv1.diffstride.stride)
+    assert (gradient < 0).all()
+    exec(timm, scope)
+    assert capsys.readouterr().out == "5 strides over time and frequency\n"
+
+
+def test_costs_of_a_network_with_replaced_strides_are_those_of_the_page() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    text = (DOCS / "your_network.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| window .*\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[1].splitlines()]
+    for name, *costs in rows:
+        network = torchvision.models.resnet18().to("meta")
+        if code := re.match("`(.*)`", name):
+            replace_strides(network, (3, 224, 224), window=eval(code[1], {"Window": Window}))
+        counted = [cost(network, (3, size, size)).item() / 1e6 for size in (64, 224)]
+        assert [f"{macs:,.0f}" for macs in counted] == costs
 
 
 @pytest.mark.parametrize("page", [README, DOCS / "tutorial.md"], ids=lambda page: page.name)

@@ -11,7 +11,7 @@ from audiostride import FrontendSettings
 from audiostride.analysis.summary import summarise_recipe
 from audiostride.config import recipe as recipes
 from audiostride.config import yaml
-from audiostride.frontends.build import build_frontend
+from audiostride.frontends.build import build_sound_frontend
 
 PAGE = DOCS / "frontends.md"
 
@@ -38,7 +38,7 @@ def test_recipes_can_be_read_and_summarised(number: int) -> None:
 def test_costs_are_those_of_the_frontends() -> None:
     for kind, *costs in rows("What each costs"):
         for rate, cost in zip((8000, 16000, 44100), costs, strict=True):
-            frontend = build_frontend(FrontendSettings(kind=kind, sample_rate=rate))  # type: ignore[arg-type]
+            frontend = build_sound_frontend(FrontendSettings(kind=kind, sample_rate=rate))  # type: ignore[arg-type]
             assert f"{frontend.macs(rate) / 1e6:.1f}" == cost, (kind, rate)
     small, paper = (cost_of_network(name) for name in ("small", "speech_commands"))
     text = " ".join(PAGE.read_text(encoding="utf-8").split())

@@ -134,7 +134,7 @@ def test_run_with_a_learned_frontend_is_exported(
     assert row["float32_percent"] == pytest.approx(evaluate(run)[0]["accuracy_percent"])
     assert cli.main(["export", str(run), str(folder)]) == 0
     card = (folder / "README.md").read_text()
-    assert "ms (learned, 10 at first). The network downsamples" in card
+    assert "ms (learned, 10 at first). The network, separable, downsamples" in card
     assert f"--frontend.kind={kind}" in card
     assert "Layer 0 is the frontend." in card
     strides = load(folder).strides

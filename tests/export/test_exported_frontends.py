@@ -75,13 +75,13 @@ def test_spectrogram_is_that_of_the_frontend(classifier: Classifier, file: Path)
     if settings.compression == "root":
         features = 3 * features.log()
     if settings.kind == "leaf":
-        features = features[..., centre_frequencies(classifier.frontend).argsort()]
+        features = features[..., centre_frequencies(classifier.sound_frontend).argsort()]
     np.testing.assert_allclose(shown, features.numpy(), atol=2e-4)
 
 
 @torch.no_grad()
 def test_lengths_of_all_feature_maps_equal_those_of_the_layers(classifier: Classifier) -> None:
-    plain, hop = PlainClassifier(classifier), classifier.frontend.hop
+    plain, hop = PlainClassifier(classifier), classifier.sound_frontend.hop
     first = plain.shortest
     for samples in range(first, first + 9 * hop, 1 + hop // 2):
         waveform = 0.1 * torch.randn(2, samples)

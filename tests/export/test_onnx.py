@@ -91,7 +91,7 @@ def test_lengths_in_the_graph_equal_those_of_the_layers(ramp: str, multiple: int
     )
     plain = PlainClassifier(classifier)
     sizes: list[int] = []
-    for block in plain.classifier.trunk.separable_blocks():
+    for block in plain.classifier.trunk.blocks:  # type: ignore[union-attr]
         block.time.register_forward_hook(lambda *args: sizes.append(args[2].shape[2]))
     for frames in range(10, 60):
         waveform = 0.1 * torch.randn(1, 160 * frames)

@@ -436,6 +436,6 @@ def test_pages_of_other_frontends_and_rates(
     assert len(captions) == len(read["spectrograms"]) + len(classifier.labels)
     # The loudest channel of the whole sound is at one of the tones.
     spectrogram = np.reshape(read["spectrograms"]["spectrogram"], (-1, settings.channels))
-    centres = centre_frequencies(classifier.frontend).sort().values
+    centres = centre_frequencies(classifier.sound_frontend).sort().values
     loudest = centres[int(spectrogram.mean(0).argmax())].item()
     assert min(abs(loudest / tone - 1) for tone in frequencies) < 0.2

@@ -7,7 +7,7 @@ import torch
 from helpers.frontends import KINDS, Kind, small_frontend, sound
 
 from audiostride import FrontendSettings, Leaf, LearnedResolution, LogMel, PcenMel
-from audiostride.frontends.build import build_frontend
+from audiostride.frontends.build import build_sound_frontend
 from audiostride.frontends.frontend import initial_stride, limited
 
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -30,7 +30,7 @@ OTHER: dict[str, Any] = {
     ("kind", "expected"), list(zip(KINDS, (LogMel, PcenMel, LearnedResolution, Leaf), strict=True))
 )
 def test_each_kind_is_a_class_with_the_same_defaults(kind: Kind, expected: type) -> None:
-    frontend = build_frontend(FrontendSettings(kind=kind))
+    frontend = build_sound_frontend(FrontendSettings(kind=kind))
     assert type(frontend) is expected
     x = sound(1)
     torch.testing.assert_close(frontend(x), expected()(x), rtol=0, atol=0)
@@ -40,11 +40,11 @@ def test_each_kind_is_a_class_with_the_same_defaults(kind: Kind, expected: type)
 @pytest.mark.parametrize("settings", [{}, OTHER])
 def test_its_configuration_builds_it_again(kind: Kind, settings: dict[str, Any]) -> None:
     made_of = small_frontend(kind, **settings)
-    frontend = build_frontend(made_of)
+    frontend = build_sound_frontend(made_of)
     configuration = frontend.configuration()
     for name, value in configuration.items():
         assert value == (made_of.highest_hz if name == "f_max" else getattr(made_of, name)), name
-    again = build_frontend(FrontendSettings(**configuration))
+    again = build_sound_frontend(FrontendSettings(**configuration))
     x = sound(2, rate=made_of.sample_rate)
     torch.testing.assert_close(again.features(x), frontend.features(x), rtol=0, atol=0)
     assert again.configuration() == configuration
@@ -53,7 +53,7 @@ def test_its_configuration_builds_it_again(kind: Kind, settings: dict[str, Any])
 @EACH_KIND
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
 def test_features_have_the_shape_that_it_says(kind: Kind, rate: int) -> None:
-    frontend = build_frontend(small_frontend(kind, sample_rate=rate))
+    frontend = build_sound_frontend(small_frontend(kind, sample_rate=rate))
     x = sound(2, 0.5, rate=rate)
     features = frontend.features(x)
     assert features.shape[:2] == (2, frontend.images)
@@ -66,7 +66,7 @@ def test_features_have_the_shape_that_it_says(kind: Kind, rate: int) -> None:
 
 @EACH_KIND
 def test_cost_grows_with_the_length_and_with_the_channels(kind: Kind) -> None:
-    few, many = (build_frontend(FrontendSettings(kind=kind, mel_channels=n)) for n in (32, 64))
+    few, many = (build_sound_frontend(FrontendSettings(kind=kind, mel_channels=n)) for n in (32, 64))
     assert many.macs(160_000) > 5 * many.macs(16000) > 0  # long axes go through the FFT
     if kind != "leaf":  # fewer filters are wider, and the power of wider ones is computed at more samples
         assert few.macs(16000) < many.macs(16000)
@@ -80,10 +80,10 @@ def test_plain_log_mel_costs_its_transform_and_its_filters() -> None:
 @pytest.mark.parametrize("kind", ["log_mel", "pcen", "learned_resolution", "leaf"])
 def test_stays_in_float32_whatever_the_default_type_is(kind: Kind) -> None:
     x, default = sound(1), torch.get_default_dtype()
-    expected = build_frontend(small_frontend(kind))(x)
+    expected = build_sound_frontend(small_frontend(kind))(x)
     torch.set_default_dtype(torch.float64)
     try:
-        result = build_frontend(small_frontend(kind))(x)
+        result = build_sound_frontend(small_frontend(kind))(x)
     finally:
         torch.set_default_dtype(default)
     assert result.dtype == torch.float32

@@ -15,6 +15,7 @@ from audiostride import Classifier
 from audiostride.analysis.summary import summary
 from audiostride.audio_file import read_sound
 from audiostride.cli import main
+from audiostride.models.networks.separable import SeparableBlock
 
 A, C = "sounds/a.wav", "sounds/b/c.flac"
 pytestmark = pytest.mark.usefixtures("sounds")
@@ -87,7 +88,8 @@ def test_layers_are_those_of_the_summary(run: str, classifier: Classifier) -> No
         assert main(["embed", run, "b.wav", "--out", "e.npy", "--layer", name]) == 0
         found[name] = np.load("e.npy")
     np.testing.assert_array_equal(found["2 frequency"], found["embedding"])
-    block = next(classifier.trunk.separable_blocks())
+    block = classifier.trunk.downsamplers()[0]
+    assert isinstance(block, SeparableBlock)
     with torch.no_grad():
         waveform = torch.from_numpy(read_sound(Path("b.wav"), 16000).samples)[None]
         feature_map = block.time_norm(block.time(classifier.spectrogram(waveform)).relu())

@@ -48,7 +48,7 @@ def test_runs_with_different_frontends_are_compared(page: Page, frontends: dict[
     rows = {row["quantity"]: row for row in page.table("What the frontends resolve")}
     groups = {kind: f"frontend {kind}" for kind in NAMES}
     for kind, group in groups.items():
-        found = resolution(load(frontends[kind]).frontend)
+        found = resolution(load(frontends[kind]).sound_frontend)
         assert rows["hop in ms"][group] == cell(found["hop_ms"])
         assert rows["overlap of windows of 25 ms"][group] == cell(25 / found["hop_ms"])
         assert rows["mel channels"][group] == cell(found["mel_channels"])

@@ -73,7 +73,7 @@ def test_accuracy_is_the_mean_over_seeds_with_a_row_per_task(runs: Path) -> None
     for row, name in zip(rows[::2], ("strided", "diffstride"), strict=True):
         macs = [summary(load(runs / f"{name}-{seed}").trunk)[-1]["mega_macs"] for seed in (0, 1)]
         assert row["mega_macs"] == pytest.approx(np.mean(macs), rel=5e-6)
-        frontend_macs = load(runs / f"{name}-0").frontend.macs(16_000) / 1e6
+        frontend_macs = load(runs / f"{name}-0").sound_frontend.macs(16_000) / 1e6
         assert row["mega_macs_with_frontend"] == pytest.approx(np.mean(macs) + frontend_macs, rel=5e-6)
     assert "hop_ms" not in rows[0]
 
@@ -101,7 +101,7 @@ tables:
     got = json.loads(show(study_tables(Path("runs")), "json"))
     for row, kind in zip(got["Accuracy"], kinds, strict=True):
         classifiers = [load(f"runs/{kind}-{seed}") for seed in (0, 1)]
-        found = [resolution(one.frontend) for one in classifiers]
+        found = [resolution(one.sound_frontend) for one in classifiers]
         macs = [{row["layer"]: row["mega_macs"] for row in summarise_classifier(one)} for one in classifiers]
         assert row["kind"] == kind
         for column in ("hop_ms", "mel_channels"):

@@ -17,7 +17,7 @@ from audiostride.config import yaml
 from audiostride.config.recipe import read_config
 from audiostride.data.store import Store
 from audiostride.errors import UserError
-from audiostride.models.separable_cnn import SeparableCNN
+from audiostride.models.networks.separable import SeparableCNN
 from audiostride.training.evaluate import evaluate
 from audiostride.training.fit import train
 
