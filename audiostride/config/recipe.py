@@ -104,6 +104,7 @@ def check_network(model: Mapping[str, Any], trained: Mapping[str, Any], source: 
         trained: settings of the trained network.
         source: where that was read.
     """
+    trained = {"network": ModelSettings.network, "options": {}} | dict(trained)  # up to version 0.5.0
     for name in ("network", "channels", "options"):
         value, before = model.get(name), trained.get(name)
         if isinstance(value, list | tuple) and isinstance(before, list | tuple):
