@@ -75,8 +75,8 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
         InterruptionError: if training is interrupted by Ctrl-C or SIGTERM.
     """
     keep_freed_memory()
-    recipe = complete(recipe)
     options, data = _check_names(recipe, run)
+    recipe = complete(recipe)
     if not _check_selections(data):
         options = {"limit_val_batches": 0} | options
     if recipe.training.compile:
@@ -127,8 +127,8 @@ def check(recipe: Recipe, run: Path) -> int:
     Returns:
         The number of devices that `train` would use.
     """
-    recipe = complete(recipe)
     options, _ = _check_names(recipe, run)
+    recipe = complete(recipe)
     if not last_checkpoint(run).exists():
         _source(recipe)
     with quiet_lightning():
