@@ -62,8 +62,8 @@ def export_run(
     if precision == "int8":
         if data is None:
             raise UserError(
-                f"int8 is calibrated on training data, but the corpora of {run} are not at hand: "
-                "run this command where the run was trained"
+                f"int8 is calibrated on training {_noun(classifier)}, but the corpora of {run} are not at "
+                "hand: run this command where the run was trained"
             )
         options["calibration"] = calibration_batches(data, samples)
     differences = write(classifier, file, **options)
@@ -107,12 +107,15 @@ def _open(run: str, checkpoint: str) -> tuple[Classifier, CorpusModule | None]:
 
 
 def _compared(classifier: Classifier, examples: int) -> str:
-    of_sound = isinstance(classifier.frontend, SoundFrontend)
     if examples:
-        besides = f" and {examples} test {'recordings' if of_sound else 'images'}"
+        besides = f" and {examples} test {_noun(classifier)}"
     else:
-        besides = " and a synthesised voice" if of_sound else ""
+        besides = " and a synthesised voice" if isinstance(classifier.frontend, SoundFrontend) else ""
     return f"compared with PyTorch on noise{besides}"
+
+
+def _noun(classifier: Classifier) -> str:
+    return "recordings" if isinstance(classifier.frontend, SoundFrontend) else "images"
 
 
 def _rows(classifier: Classifier, differences: dict[str, Difference]) -> list[dict[str, Any]]:
@@ -147,6 +150,6 @@ def _add_accuracies(
         row["float32_percent"], row["int8_percent"] = before.get(task), after.get(task)
         if task in before and before[task] - after[task] > _NOTEWORTHY_LOSS:
             logger.warning(
-                f"int8 loses {before[task] - after[task]:.1f} points of accuracy on the test split of "
-                f"{task}: float16 hardly loses any"
+                f"int8 loses {before[task] - after[task]:.1f} points of accuracy on the test "
+                f"{_noun(classifier)} of {task}: float16 hardly loses any"
             )
