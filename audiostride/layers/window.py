@@ -105,8 +105,8 @@ class Window:
             return cutoff + 0.5 - width, width
         return cutoff, self.smoothness * n / stride if self.ramp == "relative" else self.smoothness
 
-    def edge_slopes(self, n: int, stride: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the derivatives of both `edges` with respect to the stride."""
+    def edge_slopes(self, n: int, stride: Any) -> tuple[Any, Any]:
+        """Return the derivatives of both `edges` with respect to the stride, a number or a scalar tensor."""
         width_slope = -self.smoothness * n / stride**2 if self.ramp == "relative" else 0.0
         return -n / (2 * stride**2), width_slope
 

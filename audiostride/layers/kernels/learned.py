@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiostride.layers.functional import bin_multiplicity, bin_weights, fourier_table, resampling_matrix
+from audiostride.layers.functional import autocast_device, bin_multiplicity, bin_weights
 from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.layers.kernels.products import apply_along, exact_dtype, is_channels_last
-from audiostride.layers.kernels.ramp import analyse, analysis_scale, ramp_bins, stride_gradient
+from audiostride.layers.kernels.ramp import analyse, analysis_scale, known_weights, ramp_bins, stride_gradient
+from audiostride.layers.kernels.tables import Bins, bin_numbers, bin_table
 from audiostride.layers.window import Window
 
 
@@ -21,6 +22,7 @@ def resample(
     bin_count: int,
     taps: int | None = None,
     keeps_input: bool = False,
+    known_stride: float | None = None,
 ) -> Tensor:
     """Multiply one axis by its `resampling_matrix`, or by its `per_tap_matrix` if there are taps.
 
@@ -33,11 +35,13 @@ def resample(
         bin_count: `ramp_size` of the axis.
         taps: number of taps of a convolution, or None.
         keeps_input: keep x for the backward pass instead of its coefficients on the ramp.
+        known_stride: stride as a number, or None if the host does not know it.
     """
-    bins = ramp_bins(x.shape[dim], length, stride.detach().to(exact_dtype(x)), window, bin_count)
+    n, exact = x.shape[dim], stride.detach().to(exact_dtype(x))
+    bins = ramp_bins(n, length, exact, known_stride, window, bin_count)
     # Computed outside the function below, so that a second derivative can follow them to x.
     kept = x if keeps_input else analyse(x, bins, dim, taps)
-    return _Resample.apply(x, kept, stride, bins, window, dim, length, taps, keeps_input)
+    return _Resample.apply(x, kept, stride, bins, window, dim, length, taps, keeps_input, known_stride)
 
 
 class _Resample(torch.autograd.Function):
@@ -53,22 +57,24 @@ class _Resample(torch.autograd.Function):
         x: Tensor,
         kept: Tensor,
         stride: Tensor,
-        bins: Tensor,
+        bins: Bins,
         window: Window,
         dim: int,
         length: int,
         taps: int | None,
         keeps_input: bool,
+        known_stride: float | None,
     ) -> Tensor:
-        matrix = learned_matrix(x, x.shape[dim], stride, window, length, taps)
-        ctx.save_for_backward(matrix, kept, stride, bins)
+        matrix = learned_matrix(x, x.shape[dim], stride, window, length, taps, known_stride)
+        ctx.save_for_backward(matrix, kept, stride)
+        ctx.bins, ctx.known_stride = bins, known_stride
         ctx.keeps_input = keeps_input
         ctx.n, ctx.window, ctx.dim, ctx.length, ctx.taps = x.shape[dim], window, dim, length, taps
         return apply_along(x, matrix, dim)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        matrix, kept, stride, bins = ctx.saved_tensors
+        (matrix, kept, stride), bins = ctx.saved_tensors, ctx.bins
         needs_x, _, needs_stride = ctx.needs_input_grad[:3]
         grad_x = grad_stride = None
         if needs_x:
@@ -86,9 +92,14 @@ class _Resample(torch.autograd.Function):
                 )
             grad_coefficients = analyse(grad_output, bins, dim)
             grad_stride = stride_gradient(
-                coefficients, grad_coefficients, ctx.n, ctx.length, stride, ctx.window, bins, dim
+                coefficients, grad_coefficients, ctx.n, ctx.length, stride, ctx.window, bins, dim, _known(ctx)
             )
-        return grad_x, None, grad_stride, None, None, None, None, None, None
+        return grad_x, None, grad_stride, None, None, None, None, None, None, None
+
+
+def _known(ctx: Any) -> float | None:
+    """Return the stride as a number in a backward pass that nobody derives again."""
+    return None if torch.is_grad_enabled() else ctx.known_stride
 
 
 def resample_again(node: Any) -> Tensor:
@@ -98,7 +109,13 @@ def resample_again(node: Any) -> Tensor:
 
 
 def learned_matrix(
-    like: Tensor, n: int, stride: Tensor, window: Window, length: int, taps: int | None
+    like: Tensor,
+    n: int,
+    stride: Tensor,
+    window: Window,
+    length: int,
+    taps: int | None,
+    known_stride: float | None = None,
 ) -> Tensor:
     """Return the `resampling_matrix` of an axis, or its `per_tap_matrix`, in type and device of a tensor.
 
@@ -106,9 +123,18 @@ def learned_matrix(
         like: the tensor.
         n: number of samples of the axis.
         stride, window, length, taps: as in `resample`.
+        known_stride: the stride as a number, if no derivative of the matrix is needed.
     """
-    exact = exact_dtype(like)
-    matrix = resampling_matrix(n, stride, window, length=length, dtype=exact, device=like.device)
+    exact, device, bins = exact_dtype(like), like.device, range(length // 2 + 1)
+    synthesis, analysis = (bin_table(points, bins, exact, device) for points in (length, n))
+    # Autocast would round these products to 16 bits, and with them everything that follows.
+    with torch.autocast(autocast_device(device), enabled=False):
+        if known_stride is None:
+            weights = bin_weights(n, length, bin_numbers(bins, device), stride, window, exact) / n
+        else:
+            known = known_weights(n, length, bins, known_stride, window)
+            weights = torch.tensor(known, dtype=exact, device=device) / n
+        matrix = synthesis.mT @ (weights.repeat(2).unsqueeze(1) * analysis)
     return per_tap_matrix(matrix.to(like.dtype), taps)
 
 
@@ -126,7 +152,7 @@ def remove_bins(x: Tensor, stride: Tensor, window: Window, dim: int, count: int)
     y = x − Σ_f (1 − mask(f)) · multiplicity(f) / n · X(f), summed over the `count` highest bins.
     """
     n = x.shape[dim]
-    bins = torch.arange(n // 2 + 1 - count, n // 2 + 1, device=x.device)
+    bins = range(n // 2 + 1 - count, n // 2 + 1)
     return _Remove.apply(x, analyse(x, bins, dim), stride, bins, window, dim)
 
 
@@ -135,17 +161,17 @@ class _Remove(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, coefficients: Tensor, stride: Tensor, bins: Tensor, window: Window, dim: int
+        ctx: Any, x: Tensor, coefficients: Tensor, stride: Tensor, bins: Bins, window: Window, dim: int
     ) -> Tensor:
-        ctx.save_for_backward(coefficients, stride, bins)
-        ctx.window, ctx.dim = window, dim
+        ctx.save_for_backward(coefficients, stride)
+        ctx.bins, ctx.window, ctx.dim = bins, window, dim
         return x - _removed(x.shape[dim], coefficients, stride, bins, window, dim)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        coefficients, stride, bins = ctx.saved_tensors
+        coefficients, stride = ctx.saved_tensors
         needs_x, _, needs_stride = ctx.needs_input_grad[:3]
-        window, dim, n = ctx.window, ctx.dim, grad_output.shape[ctx.dim]
+        bins, window, dim, n = ctx.bins, ctx.window, ctx.dim, grad_output.shape[ctx.dim]
         grad_coefficients = analyse(grad_output, bins, dim)
         grad_x = grad_stride = None
         if needs_x:
@@ -155,11 +181,12 @@ class _Remove(torch.autograd.Function):
         return grad_x, None, grad_stride, None, None, None
 
 
-def _removed(n: int, coefficients: Tensor, stride: Tensor, bins: Tensor, window: Window, dim: int) -> Tensor:
+def _removed(n: int, coefficients: Tensor, stride: Tensor, bins: Bins, window: Window, dim: int) -> Tensor:
     """Return what the window removes from an axis of n samples with the given coefficients."""
-    exact = exact_dtype(coefficients)
-    heights = bin_multiplicity(n, n, bins, exact) - bin_weights(n, n, bins, stride, window, exact)
-    table = fourier_table(n, bins, exact) * (heights / (n * analysis_scale(n))).repeat(2)
+    exact, device = exact_dtype(coefficients), coefficients.device
+    numbers = bin_numbers(bins, device)
+    heights = bin_multiplicity(n, n, numbers, exact) - bin_weights(n, n, numbers, stride, window, exact)
+    table = bin_table(n, bins, exact, device).mT * (heights / (n * analysis_scale(n))).repeat(2)
     return apply_along(coefficients, table.to(coefficients.dtype), dim)
 
 

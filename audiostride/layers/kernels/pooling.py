@@ -84,7 +84,7 @@ def resample_axis(x: Tensor, axis: AxisPlan, taps: int | None = None, keeps_inpu
     if is_learned(stride):
         if bin_count is None:
             bin_count = ramp_size(n, length, known, window)
-        return resample(x, stride, window, dim, length, bin_count, taps, keeps_input)
+        return resample(x, stride, window, dim, length, bin_count, taps, keeps_input, known)
     if isinstance(stride, Tensor):
         return apply_along(x, learned_matrix(x, n, stride, window, length, taps), dim)
     operator = FixedOperator(n, stride, window, length, x.dtype, x.device, taps)

@@ -48,7 +48,7 @@ def as_autocast(x: Tensor) -> Tensor:
 
 def exact_dtype(x: Tensor) -> torch.dtype:
     """Return the type in which matrices for x are built: at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
+    return x.dtype if x.dtype.itemsize >= 4 else torch.float32
 
 
 def sum_other_axes(x: Tensor, dim: int) -> Tensor:

@@ -13,12 +13,14 @@ import math
 import torch
 from torch import Tensor
 
-from audiostride.layers.functional import bin_multiplicity, fourier_table, usable_stride
+from audiostride.layers.functional import bin_multiplicity, usable_stride
 from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.layers.kernels.products import apply_along, exact_dtype, sum_other_axes
+from audiostride.layers.kernels.tables import Bins, bin_numbers, bin_table
 from audiostride.layers.window import Window
 
 _SLACK = 1e-5  # float32 may have rounded the stride
+_CORNER = 4 * torch.finfo(torch.float32).eps  # and a bin at the beginning of the ramp counts as on it
 
 
 def ramp_size(n: int, length: int, stride: float | None, window: Window) -> int:
@@ -62,8 +64,21 @@ def changed_size(n: int, stride: float, window: Window) -> int:
     return n // 2 + 1 - max(0, math.ceil(begin * (1 - _SLACK)))
 
 
-def ramp_bins(n: int, length: int, stride: Tensor, window: Window, count: int) -> Tensor:
-    """Return `count` bins from the beginning of the ramp, see `ramp_size`, of shape (count,)."""
+def ramp_bins(
+    n: int, length: int, stride: Tensor, known_stride: float | None, window: Window, count: int
+) -> Bins:
+    """Return `count` bins from the beginning of the ramp, see `ramp_size`.
+
+    Args:
+        n, length, window: as in `ramp_size`.
+        stride: the stride, a scalar tensor.
+        known_stride: the stride as a number, or None if the host does not know it.
+        count: number of bins.
+    """
+    if known_stride is not None:
+        first, _ = ramp_range(n, length, known_stride, window)
+        first = min(first, length // 2 + 1 - count)  # an empty ramp above the last bin
+        return range(first, first + count)
     begin, _ = _ramp_ends(n, length, stride, window)
     return (begin.ceil().clamp(min=0) + torch.arange(count, device=stride.device)).long()
 
@@ -76,6 +91,32 @@ def _ramp_slopes(n: int, length: int, stride: Tensor, window: Window, bins: Tens
     first, end = _ramp_ends(n, length, stride.detach(), window)
     on_ramp = (bins >= first) & (bins < end) & (bins <= length // 2)
     return torch.where(on_ramp, slopes * bin_multiplicity(n, length, bins, used.dtype) / n, 0.0)
+
+
+def known_weights(n: int, length: int, bins: range, stride: float, window: Window) -> list[float]:
+    """Return `functional.bin_weights` of a stride that the host knows.
+
+    So few numbers take less time there than on any device, where each operation is a call of its own.
+    """
+    begin, width = window.edges(n, window.usable_stride(n, stride), length)
+    return [_known_multiplicity(n, length, f) * min(1.0, max(0.0, (begin + width - f) / width)) for f in bins]
+
+
+def _known_slopes(n: int, length: int, bins: range, stride: float, window: Window) -> list[float]:
+    """Return `_ramp_slopes` of a stride that the host knows."""
+    used = window.usable_stride(n, stride)
+    (begin, width), (begin_slope, width_slope) = window.edges(n, used, length), window.edge_slopes(n, used)
+    end = min(begin + width, length // 2 + 1)
+    return [
+        (begin_slope + width_slope * (f - begin) / width) / width * _known_multiplicity(n, length, f) / n
+        if begin * (1 - _CORNER) <= f < end
+        else 0.0
+        for f in bins
+    ]
+
+
+def _known_multiplicity(n: int, length: int, f: int) -> float:
+    return 1.0 if f == 0 or (length == n and 2 * f == n) else 2.0
 
 
 def _ramp_ends(n: int, length: int, stride: Tensor, window: Window) -> tuple[Tensor, Tensor]:
@@ -93,14 +134,14 @@ def analysis_scale(points: int) -> float:
     return 1 / min(points, 2**14)
 
 
-def analyse(x: Tensor, bins: Tensor, dim: int, taps: int | None = None) -> Tensor:
+def analyse(x: Tensor, bins: Bins, dim: int, taps: int | None = None) -> Tensor:
     """Return the coefficients X(f) of an axis, times its `analysis_scale`: (…, n, …) to (…, 2 · bins, …).
 
     Cosines come first, then sines. With taps, there is one for the input as each tap sees it,
     see `per_tap_matrix`: (…, 2 · bins · taps, …).
     """
     points = x.shape[dim]
-    table = fourier_table(points, bins, exact_dtype(x)).mT * analysis_scale(points)
+    table = bin_table(points, bins, exact_dtype(x), x.device) * analysis_scale(points)
     return apply_along(x, per_tap_matrix(table.to(x.dtype), taps), dim)
 
 
@@ -111,8 +152,9 @@ def stride_gradient(
     length: int,
     stride: Tensor,
     window: Window,
-    bins: Tensor,
+    bins: Bins,
     dim: int,
+    known_stride: float | None = None,
 ) -> Tensor:
     """Return the gradient of the stride by the sum over the ramp above.
 
@@ -123,10 +165,15 @@ def stride_gradient(
         length: number of samples after it.
         stride: the stride, a scalar tensor.
         window: window of the axis.
-        bins: bins on the ramp, (bins,). Others count 0.
+        bins: bins on the ramp. Others count 0.
         dim: axis that is resampled.
+        known_stride: the stride as a number, if no derivative of the result is needed.
     """
     stride = stride.to(exact_dtype(coefficients))
-    slopes = _ramp_slopes(n, length, stride, window, bins)
+    if isinstance(bins, range) and known_stride is not None:
+        known = _known_slopes(n, length, bins, known_stride, window)
+        slopes = torch.tensor(known, dtype=stride.dtype, device=stride.device)
+    else:
+        slopes = _ramp_slopes(n, length, stride, window, bin_numbers(bins, stride.device))
     products = sum_other_axes(coefficients.to(stride.dtype) * grad_coefficients, dim)
     return products @ slopes.repeat(2) / (analysis_scale(n) * analysis_scale(length))

@@ -12,6 +12,7 @@ from audiostride.layers.functional import resampling_matrix, spectral_pool
 from audiostride.layers.kernels import learned, operators, pooling
 from audiostride.layers.kernels.costs import fourier_pays
 from audiostride.layers.kernels.fourier import resample_by_fourier
+from audiostride.layers.kernels.learned import learned_matrix
 from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
 from audiostride.layers.kernels.products import apply_along
@@ -143,8 +144,12 @@ def test_networks_build_no_matrix_for_a_minute_of_sound(
         built.append(n)
         return resampling_matrix(n, *args, **kwargs)  # type: ignore[arg-type]
 
-    for module in (learned, operators):
-        monkeypatch.setattr(module, "resampling_matrix", noted)
+    def noted_learned(like: Tensor, n: int, *args: object) -> Tensor:
+        built.append(n)
+        return learned_matrix(like, n, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(operators, "resampling_matrix", noted)
+    monkeypatch.setattr(learned, "learned_matrix", noted_learned)
     network = SeparableCNN((4, 6), ((2, 2), (2, 2)), downsampling, Window(1.0))  # type: ignore[arg-type]
     for mode in (True, False):
         network.train(mode)(torch.randn(2, 1, 6000, 64)).sum().backward()
@@ -292,7 +297,8 @@ def test_a_convolution_of_a_long_axis_is_resampled_before_its_channels_are_sprea
 def test_a_convolution_along_a_long_axis_equals_the_formula(
     dim: int, channels: tuple[int, int], channels_last: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid(monkeypatch, learned, operators, name="resampling_matrix")
+    forbid(monkeypatch, operators, name="resampling_matrix")
+    forbid(monkeypatch, learned, name="learned_matrix")
     layer = ConvDownsample(*channels, 2.345, dim=dim, window=Window(2.5)).double()
     assert layer.is_fused(700) == (channels == (1, 6))
     shape = (2, channels[0], 700, 3) if dim == -2 else (2, channels[0], 3, 700)
