@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audiostride.layers import ConvDownsample, DiffStride1d, Window
+from audiostride.layers import ConvDownsample, Window
+from audiostride.layers.conv_downsample import LowPass
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.layers.kernels.fused_convolution import along
 from audiostride.layers.kernels.operators import per_tap_matrix
@@ -195,11 +196,10 @@ class PlainDownsample(nn.Module):
         self.pool = layer.pool
         if layer.kind in ("max", "average") and stride > 1:
             self.pool = StridedPool(layer.kind, int(stride), layer.dim)
-        elif layer.kind in ("spectral", "diffstride"):
-            window = layer.pool.window if isinstance(layer.pool, DiffStride1d) else Window(smoothness=0.0)
+        elif isinstance(layer.pool, LowPass):
+            window = layer.pool.window
             taps = layer.kernel_size if self.fused else None
-            keeps_all = stride == 1 and window.smoothness == 0
-            self.pool = nn.Identity() if keeps_all else Resampling(stride, window, layer.dim, n, taps=taps)
+            self.pool = Resampling(stride, window, layer.dim, n, taps=taps)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.fused:
@@ -237,7 +237,7 @@ def _plain_layer(module: nn.Module, time: int, mel: int, fixed: bool) -> nn.Modu
         usual = time if module.dim == -2 else mel
         return PlainDownsample(module, usual if fixed or module.dim == -1 else None, usual)
     if isinstance(module, DiffStrideNd | SpectralPoolNd):
-        window = module.window if isinstance(module, DiffStrideNd) else Window(smoothness=0.0)
+        window = module.window
         lengths = {-2: time if fixed else None, -1: mel}
         return nn.Sequential(
             *(

@@ -13,6 +13,8 @@ from audiostride.layers.spectral_pool import SpectralPool1d
 from audiostride.layers.window import Window
 
 Downsampling = Literal["strided", "max", "average", "blur", "spectral", "diffstride"]
+# What downsamples by a matrix, which can be applied before the channels of a convolution are mixed.
+LowPass = DiffStride1d | SpectralPool1d
 
 
 class ConvDownsample(nn.Module):
@@ -87,7 +89,7 @@ class ConvDownsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if 0 in x.shape[-2:]:
             raise ValueError(f"a feature map needs samples on both axes, but has shape {tuple(x.shape)}")
-        if not isinstance(self.pool, DiffStride1d):
+        if not isinstance(self.pool, LowPass):
             return self.pool(self.conv(x))
         # One plan for both forms: each plan reads the stride, which waits for a GPU.
         (axis,) = self.pool.plan(x.shape)
@@ -95,13 +97,15 @@ class ConvDownsample(nn.Module):
             y = convolve_and_resample(x, self.conv.weight, self.conv.bias, axis)
         else:
             y = pool_axes(self.conv(x), (axis,))
-        return self.pool.keep_frozen_in_graph(y)
+        return self.pool.keep_frozen_in_graph(y) if isinstance(self.pool, DiffStride1d) else y
 
     def is_fused(self, n: int) -> bool:
         """Return whether an axis of n samples is resampled before its channels are mixed, to save work."""
-        return isinstance(self.pool, DiffStride1d) and self._fusing_pays(n, self.output_length(n))
+        return isinstance(self.pool, LowPass) and self._fusing_pays(n, self.output_length(n))
 
     def _fusing_pays(self, n: int, length: int) -> bool:
+        if length == n and self.kind == "spectral":
+            return False  # there is nothing to resample
         return fusing_pays(n, length, self.kernel_size, self.conv.in_channels, self.conv.out_channels)
 
     @property

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from audiostride.layers.conv_downsample import ConvDownsample
+from audiostride.layers.conv_downsample import ConvDownsample, LowPass
 from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.layers.kernels.costs import fourier_pays
 from audiostride.layers.spectral_pool import SpectralPoolNd
@@ -501,17 +501,17 @@ def _diffstride(layer: DiffStrideNd, x: _Sized) -> _Sized:
 
 
 def _spectral_pool(layer: SpectralPoolNd, x: _Sized) -> _Sized:
-    return _resample(layer, x, Window(smoothness=0.0), layer.stride)
+    return _resample(layer, x, layer.window, layer.stride)
 
 
 def _conv_downsample(layer: ConvDownsample, x: _Sized) -> _Sized:
     n = x.shape[layer.dim]
-    if not isinstance(layer.pool, DiffStrideNd) or not layer.is_fused(n):
+    if not isinstance(layer.pool, LowPass) or not layer.is_fused(n):
         return layer.pool(layer.conv(x))
     run = x.run
     with run.learning():
         found = x.map
-        (stride,) = _strides_of(layer.pool)
+        (stride,) = _strides_of(layer.pool) if isinstance(layer.pool, DiffStrideNd) else layer.pool.stride
         change = _resampled(found, layer.dim, layer.pool.window, stride, run)
         assert change is not None
         taps, channels = layer.kernel_size, layer.conv.out_channels

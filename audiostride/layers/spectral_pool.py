@@ -10,14 +10,13 @@ from audiostride.layers.kernels.operators import OperatorCache
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
 from audiostride.layers.window import Window
 
-_WINDOW = Window(smoothness=0.0)
-
 
 class SpectralPoolNd(nn.Module):
     """Base class of `SpectralPool1d`, `SpectralPool2d` and `SpectralPool3d`."""
 
     axes: int
     dims: tuple[int, ...]
+    window = Window(smoothness=0.0)
 
     def __init__(self, stride: float | Sequence[float] = 2.0) -> None:
         super().__init__()
@@ -31,19 +30,24 @@ class SpectralPoolNd(nn.Module):
         return torch.tensor(self.stride, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        return pool_axes(
-            x,
-            [
-                AxisPlan(
-                    dim,
-                    stride,
-                    stride,
-                    _WINDOW,
-                    _WINDOW.output_length(n, stride),
-                    operators=self._operators,
-                )
-                for dim, n, stride in zip(self.dims, axis_sizes(x.shape, self.dims), self.stride, strict=True)
-            ],
+        return pool_axes(x, self.plan(x.shape))
+
+    def plan(self, shape: Sequence[int]) -> tuple[AxisPlan, ...]:
+        """Decide how each axis of an input of this shape is downsampled.
+
+        Raises:
+            ValueError: if the shape has too few axes.
+        """
+        return tuple(
+            AxisPlan(
+                dim,
+                stride,
+                stride,
+                self.window,
+                self.window.output_length(n, stride),
+                operators=self._operators,
+            )
+            for dim, n, stride in zip(self.dims, axis_sizes(shape, self.dims), self.stride, strict=True)
         )
 
     def extra_repr(self) -> str:
