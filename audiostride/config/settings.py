@@ -18,6 +18,7 @@ from audiostride.config.trainer_arguments import check_trainer_arguments
 Count = Annotated[int, AtLeast(0)]
 PositiveCount = Annotated[int, AtLeast(1)]
 NonNegative = Annotated[float, AtLeast(0)]
+Positive = Annotated[float, AtLeast(1e-6)]
 # Limits above which a value is a mistake: 4096 channels are eight times those of the paper, a ramp of 10,000
 # bins is wider than the spectrum of a window of three minutes, and no machine has room for more windows.
 Channels = Annotated[int, Between(1, 4096)]
@@ -252,6 +253,15 @@ class TrainingSettings:
     """Weight of each task's loss; 1 for tasks that are not named."""
     complexity: NonNegative = 0.0
     """Weight λ of the cost regulariser J (paper eq. 6). It makes strides grow."""
+    budget: Positive | None = None
+    """Multiply-accumulates per second of sound (of images: per image) that the trained network costs: a
+    number such as 30e6, or if it is at most 1, a share of what the network costs at its initial strides.
+    Strides are learned under this limit for 60 % of the steps, and are constants from then on. (default: no
+    limit)"""
+    budget_on: Literal["both", "strides"] = "both"
+    """What training.budget is spent on: both, strides and channels, so that all numbers of channels are
+    multiplied by one factor before training; or strides alone. A network that training.init_from names keeps
+    its channels."""
     smoothness_from: Smoothness | None = None
     """Smoothness at the start of training. It narrows to model.smoothness over the first half of the steps. A
     wide ramp gives the strides a clearer gradient, a narrow one makes feature maps smaller. Has no effect
@@ -269,12 +279,18 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         self.decay_at = tuple(self.decay_at)
+        if self.budget is not None:
+            self.budget = float(self.budget)
         check_ranges(self, "training.")
         if self.smoothness_from is not None and self.compile:
             raise ValueError(
                 "training.smoothness_from changes the network at each step, which cannot be compiled: "
                 "leave it or training.compile out"
             )
+        if self.budget is not None and (self.freeze_trunk or self.complexity > 0):
+            other = "freeze_trunk" if self.freeze_trunk else "complexity"
+            why = "keeps the strides as they are" if self.freeze_trunk else "also limits the cost"
+            raise ValueError(f"training.{other} {why}: leave it or training.budget out")
 
 
 @dataclass

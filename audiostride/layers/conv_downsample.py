@@ -118,7 +118,9 @@ class ConvDownsample(nn.Module):
     def output_length(self, n: int) -> int:
         """Return the length of an axis of n samples after this layer."""
         if isinstance(self.pool, DiffStride1d):
-            return self.pool.window.output_length(n, self.pool.stride.item())
+            stride = self.pool.stride
+            (number,) = self.pool.host_strides if stride.is_meta else stride.tolist()
+            return self.pool.window.output_length(n, number)
         if self.kind == "spectral":
             return Window(smoothness=0.0).output_length(n, self._fixed_stride)
         return -(-n // int(self._fixed_stride))

@@ -21,21 +21,21 @@ from audiostride.models.loading import read_checkpoint
 CHECKPOINT_RANK = "valid/checkpoint_rank"
 
 
-def checkpoint_rank(accuracy: Tensor, ramp_is_final: bool) -> Tensor:
+def checkpoint_rank(accuracy: Tensor, is_final: bool) -> Tensor:
     """Return the rank of a checkpoint; the one with the highest rank is the best, the first one in a tie.
 
-    Checkpoints rank by their accuracy in validation. One that was saved before the ramp reached its final
-    width (see `training.smoothness_from`) counts only if there is no other: its rank is below any with the
-    final ramp.
+    Checkpoints rank by their accuracy in validation. One that was saved before the network had its final
+    shape counts only if there is no other: its rank is below any with the final shape. That is the final
+    width of the ramp (see `training.smoothness_from`) and, with a budget, the final strides.
 
     Args:
         accuracy: mean over tasks of the accuracy in validation, in [0, 1].
-        ramp_is_final: whether the ramp has its final width.
+        is_final: whether the network has its final shape.
 
     Returns:
-        The rank: in [0, 1] with the final ramp, else in [−2, −1].
+        The rank: in [0, 1] with the final shape, else in [−2, −1].
     """
-    return accuracy if ramp_is_final else accuracy - 2
+    return accuracy if is_final else accuracy - 2
 
 
 class KeepCheckpoints(Checkpoint):

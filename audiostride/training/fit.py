@@ -24,6 +24,7 @@ from audiostride.files import replace_when_complete
 from audiostride.models.build import complete
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import read_checkpoint
+from audiostride.models.width import within_budget
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import rank_of
 from audiostride.training.initial_weights import check_frozen, load_source, take_over
@@ -76,7 +77,7 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
     """
     keep_freed_memory()
     options, data = _check_names(recipe, run)
-    recipe = complete(recipe)
+    recipe = within_budget(complete(recipe))
     if not _check_selections(data):
         options = {"limit_val_batches": 0} | options
     if recipe.training.compile:
@@ -128,7 +129,7 @@ def check(recipe: Recipe, run: Path) -> int:
         The number of devices that `train` would use.
     """
     options, _ = _check_names(recipe, run)
-    recipe = complete(recipe)
+    recipe = within_budget(complete(recipe))
     if not last_checkpoint(run).exists():
         _source(recipe)
     with quiet_lightning():

@@ -226,7 +226,7 @@ class ClassifierTraining(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         mean_accuracy = self._log_evaluation("valid")
-        self.log(CHECKPOINT_RANK, checkpoint_rank(mean_accuracy, self.stride_schedule.ramp_is_final))
+        self.log(CHECKPOINT_RANK, checkpoint_rank(mean_accuracy, self.stride_schedule.is_final))
 
     def on_test_epoch_end(self) -> None:
         self._log_evaluation("test")
@@ -251,8 +251,12 @@ class ClassifierTraining(LightningModule):
         self.log(f"{split}/loss", weighted_sum(losses, self.settings.task_weights))
         return mean_accuracy
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.stride_schedule.load_state(checkpoint.get("budget", {}))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classifier"] = self.classifier.configuration()
+        checkpoint["budget"] = self.stride_schedule.state()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, CorpusModule):
             recipe = Recipe(

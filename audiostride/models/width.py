@@ -1,0 +1,130 @@
+"""The number of channels that a budget buys."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from audiostride.config.settings import ModelSettings, Recipe
+from audiostride.errors import UserError
+from audiostride.frontends.build import build_frontend
+from audiostride.models.build import build_trunk
+from audiostride.models.network_cost import network_macs, unit
+
+# The most channels of a layer, as in the settings.
+_MOST = 4096
+# A network whose cost is in this part of its budget keeps its channels, so that a recipe can be completed
+# again.
+_SPENT = (0.9, 1.0)
+
+
+def within_budget(recipe: Recipe) -> Recipe:
+    """Return a recipe whose budget is a number of multiply-accumulates, and whose network can meet it.
+
+    With `training.budget_on` both, all numbers of channels are multiplied by one factor, the largest for
+    which the network is in the budget at its usual strides. Initial strides do not count if they are
+    learned: training changes them, and poor ones would ask for a poor number of channels.
+
+    Args:
+        recipe: a complete recipe, see `audiostride.models.build.complete`.
+
+    Raises:
+        UserError: if the budget is below the lowest cost of the network, or would take too many channels.
+    """
+    budget, model = recipe.training.budget, recipe.model
+    if budget is None:
+        return recipe
+    if budget <= 1:
+        budget *= _macs(recipe, model)
+    recipe = replace(recipe, training=replace(recipe.training, budget=budget))
+    if recipe.training.budget_on == "strides" or recipe.training.init_from:
+        _check_strides_alone(recipe, budget)
+        return recipe
+    usual = _usual_strides(model)
+    if _SPENT[0] * budget <= _macs(recipe, usual) <= _SPENT[1] * budget:
+        return recipe
+    channels = _channels(recipe, usual, budget)
+    return replace(recipe, model=replace(model, channels=channels))
+
+
+def _channels(recipe: Recipe, usual: ModelSettings, budget: float) -> tuple[int, ...]:
+    """Return the most channels at which usual strides are in the budget, in the proportions of the recipe."""
+    given = usual.channels
+    assert given is not None
+
+    def channels(log_factor: float) -> tuple[int, ...]:
+        return tuple(max(1, round(number * math.exp(log_factor))) for number in given)
+
+    def cost(log_factor: float) -> float:
+        return _macs(recipe, replace(usual, channels=channels(log_factor)))
+
+    low, high = -math.log(max(given)), math.log(_MOST / max(given))
+    if (least := cost(low)) > budget:
+        raise _out_of_reach(recipe, budget, least, "one channel per layer at its usual strides")
+    if (most := cost(high)) < _SPENT[0] * budget:
+        raise UserError(
+            f"training.budget is {_million(budget)}, but with {_MOST} channels the network costs "
+            f"{_million(most)} {_unit(recipe)}: give at most that"
+        )
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    found = channels(low)
+    for number in reversed(range(len(found))):  # a few channels more, where all layers together would not fit
+        wider = (*found[:number], found[number] + 1, *found[number + 1 :])
+        if _macs(recipe, replace(usual, channels=wider)) <= budget:
+            found = wider
+    return found
+
+
+def _check_strides_alone(recipe: Recipe, budget: float) -> None:
+    """Raise `UserError` if no strides bring the network into the budget."""
+    model = recipe.model
+    if not _learns(model):
+        raise UserError(
+            "training.budget can only be met by strides that are learned, or by the number of channels: set "
+            "model.downsampling diffstride, or training.budget_on both"
+        )
+    assert model.strides is not None
+    longest = [(1e6, 1e6)] * len(model.strides)
+    if (least := _macs(recipe, replace(model, strides=longest))) > budget:
+        raise _out_of_reach(recipe, budget, least, "the longest strides")
+
+
+def _out_of_reach(recipe: Recipe, budget: float, least: float, where: str) -> UserError:
+    return UserError(
+        f"training.budget is {_million(budget)}, but the network costs at least {_million(least)} "
+        f"{_unit(recipe)}, with {where}: give at least that"
+    )
+
+
+def _million(macs: float) -> str:
+    return f"{macs / 1e6:.3g}"
+
+
+def _unit(recipe: Recipe) -> str:
+    return unit(build_frontend(recipe.frontend))
+
+
+def _usual_strides(model: ModelSettings) -> ModelSettings:
+    """Return settings with the strides that training may end with: fixed ones as they are, and in place of
+    those that are learned the network's own, if it has any for these channels."""
+    if not _learns(model):
+        return model
+    usual = replace(model, strides=None)
+    try:
+        with torch.device("meta"):
+            return replace(model, strides=build_trunk(usual).initial_strides)
+    except UserError:  # another number of blocks than that of the network's own strides
+        return model
+
+
+def _learns(model: ModelSettings) -> bool:
+    return model.downsampling == "diffstride" and model.smoothness > 0
+
+
+def _macs(recipe: Recipe, model: ModelSettings) -> float:
+    frontend = build_frontend(recipe.frontend)
+    with torch.device("meta"):
+        trunk = build_trunk(model, frontend.images)
+    return network_macs(frontend, trunk, recipe.data.window_s, whole=True).item()
