@@ -21,7 +21,15 @@ from audiostride.models.classifier import Classifier
 from audiostride.models.trunk import Trunk, size_of
 
 # The columns that a narrow terminal leaves out first, see `audiostride.tables.render`.
-LEAST_COLUMNS = ("field_mels", "field_ms", "field_width", "field_height", "effective_stride", "input")
+LEAST_COLUMNS = (
+    "share_percent",
+    "field_mels",
+    "field_ms",
+    "field_width",
+    "field_height",
+    "effective_stride",
+    "input",
+)
 _OF_SOUND, _OF_IMAGES = ("field_ms", "field_mels"), ("field_height", "field_width")
 
 
@@ -79,6 +87,7 @@ def summarise(frontend: Frontend, trunk: Trunk, window_s: float) -> list[dict[st
         "effective_stride": None,
         "parameters": _parameters(frontend),
         "mega_macs": frontend.example_macs(window_s) / 1e6,
+        "share_percent": None,
         fields[0]: frame,
         fields[1]: 1.0,
     }
@@ -87,6 +96,7 @@ def summarise(frontend: Frontend, trunk: Trunk, window_s: float) -> list[dict[st
         "input": first["input"],
         "parameters": first["parameters"] + whole["parameters"],
         "mega_macs": first["mega_macs"] + whole["mega_macs"],
+        "share_percent": None,
     }
     return [*rows, first, both]
 
@@ -116,11 +126,13 @@ def summary(
     Returns:
         Rows with layer, channels, input and output (size of the feature map, time × frequency), stride,
         effective_stride (input length / output length), parameters, mega_macs (millions of
-        multiply-accumulates), field_ms and field_mels (receptive field in milliseconds and mel channels).
+        multiply-accumulates), share_percent (of those of the network), field_ms and field_mels (receptive
+        field in milliseconds and mel channels).
         Strides are numbers where a part has one axis, and else texts, time × frequency.
     """
     with torch.no_grad():
         run = trunk.dry_run(frames, mel_channels, whole=True)
+    total = run.macs().item()
     rows: list[dict[str, Any]] = []
     for name, modules in trunk.parts().items():
         before, after = run.inputs[modules[0]], run.outputs[modules[-1]]
@@ -135,6 +147,7 @@ def summary(
                 "effective_stride": _by_axis(None if strides is None else _where(strides, effective)),
                 "parameters": sum(map(_parameters, modules)),
                 "mega_macs": _macs(run, modules) / 1e6,
+                "share_percent": 100 * _macs(run, modules) / total,
                 **dict(zip(fields, _field(after, hop_ms, frame_ms), strict=True)),
             }
         )
@@ -147,7 +160,8 @@ def summary(
         "stride": None,
         "effective_stride": None,
         "parameters": _parameters(trunk),
-        "mega_macs": run.macs().item() / 1e6,
+        "mega_macs": total / 1e6,
+        "share_percent": 100.0,
         **{field: last[field] for field in fields},
     }
     return [*rows, whole]

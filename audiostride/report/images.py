@@ -20,6 +20,7 @@ from audiostride.analysis.stride_figures import (
 from audiostride.analysis.strided_layers import low_pass_layers
 from audiostride.analysis.trained import TrainedRun
 from audiostride.analysis.window_figure import draw_windows
+from audiostride.report.cost_figure import draw_cost
 from audiostride.report.examine import Examination
 from audiostride.report.learning_curves import draw_learning_curves
 from audiostride.training.evaluate import Evaluation
@@ -54,11 +55,13 @@ class Image(NamedTuple):
 def comparison_images(examined: Sequence[Examination]) -> list[Image]:
     """Draw the figures that compare several runs."""
     runs, names = [one.run for one in examined], group_names(examined)
-    return _light_and_dark(lambda: [draw_learning_curves(runs, names), *_draw_strides(runs, names)])
+    return _light_and_dark(
+        lambda: [draw_learning_curves(runs, names), draw_cost(runs, names), *_draw_strides(runs, names)]
+    )
 
 
 def run_images(one: Examination, alone: bool) -> list[Image]:
-    """Draw the figures of one run, the learning curves first if the run has a log.
+    """Draw the figures of one run, learning curves and cost first.
 
     Args:
         one: the run.
@@ -67,7 +70,7 @@ def run_images(one: Examination, alone: bool) -> list[Image]:
     runs, names, classifier = [one.run], [Path(one.run.name).name], one.run.classifier
 
     def draw() -> list[NamedFigure | None]:
-        figures = [draw_learning_curves(runs, names, one.step)]
+        figures = [draw_learning_curves(runs, names, one.step), draw_cost(runs, names)]
         if low_pass_layers(classifier):
             figures.append(draw_windows(classifier, title=one.run.name))
         figures.append(draw_filters(classifier, one.run.name))

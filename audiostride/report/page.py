@@ -195,7 +195,8 @@ def _section(one: Examination, alone: bool, with_sound: bool) -> dict[str, Any]:
         "details": [details(of_task, with_sound, noun) for of_task in predictions],
         "curves": [image for image in images if image.name == "learning_curves"],
         "strides": _by_layer(one.strides),
-        "images": [image for image in images if image.name != "learning_curves"],
+        "cost": [image for image in images if image.name == "cost"],
+        "images": [image for image in images if image.name not in ("learning_curves", "cost")],
         "different": different,
         "settings": settings,
     }

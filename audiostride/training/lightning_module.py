@@ -14,6 +14,7 @@ from audiostride.data.augmentation import BatchAugmentation
 from audiostride.data.datamodule import CorpusModule
 from audiostride.layers import freeze_, parameter_groups
 from audiostride.models.classifier import Classifier
+from audiostride.models.network_cost import macs_of_parts
 from audiostride.training.batches import as_batch
 from audiostride.training.checkpoints import CHECKPOINT_RANK, checkpoint_rank
 from audiostride.training.devices import device_count, sum_over_devices
@@ -34,7 +35,8 @@ class ClassifierTraining(LightningModule):
 
     Logs loss and accuracy of each task. In training they are means over windows; in validation and test
     each recording counts once, by the mean logits of its windows, and macro F1 and the area under the ROC
-    curve (with two classes) are added.
+    curve (with two classes) are added. A validation also logs the million multiply-accumulates of each part
+    of the network, and of all, as cost/PART.
 
     Args:
         classifier: the classifier to train or to evaluate.
@@ -226,6 +228,10 @@ class ClassifierTraining(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         mean_accuracy = self._log_evaluation("valid")
+        classifier = self.classifier
+        parts = macs_of_parts(classifier.frontend, classifier.trunk, classifier.window_s)
+        for part, macs in parts.items():
+            self.log(f"cost/{part.replace(' ', '_')}", macs / 1e6)
         self.log(CHECKPOINT_RANK, checkpoint_rank(mean_accuracy, self.stride_schedule.is_final))
 
     def on_test_epoch_end(self) -> None:

@@ -62,5 +62,5 @@ def test_page_has_a_light_and_a_dark_version_of_each_image(single: Page) -> None
         background = re.search(r'"patch_1">.*?fill: (#\w{6})', drawn, re.DOTALL)
         assert background
         assert background[1] == BACKGROUND["dark" in image["class"]]
-    # Learning curves, a confusion matrix, windows, trajectories, cut-offs, strides, downsampling.
-    assert len(images) == 2 * 7
+    # Learning curves, cost, a confusion matrix, windows, trajectories, cut-offs, strides, downsampling.
+    assert len(images) == 2 * 8

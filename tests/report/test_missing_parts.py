@@ -81,7 +81,7 @@ def test_section_of_a_run_that_cannot_be_tested_shows_everything_else(
     for heading in ("Accuracy", "Learning curves", "Strides and cut-offs", "Data", "Cost", "Settings"):
         assert f"<h3>{heading}</h3>" in section
     assert "Not tested" in section
-    assert section.count("<img") == 2 * 2  # learning curves and windows
+    assert section.count("<img") == 2 * 3  # learning curves, cost and windows
     assert "cycles/mel" in section
     rows = page.tables[next(caption for caption in page.tables if caption.startswith("Accuracy on"))]
     (row,) = (row for row in rows if row[0] == str(made["homeless"]))
