@@ -89,3 +89,16 @@ sys.exit(any(name.startswith("audiostride.images") for name in sys.modules))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    root, marks = PACKAGE.parent, ("<" * 7 + " ", ">" * 7 + " ")
+    texts = [
+        file
+        for pattern in ("*.md", "docs/**/*.md", "audiostride/**/*.*", "recipes/**/*.yaml", "tests/**/*.py")
+        for file in root.glob(pattern)
+        if file.suffix in (".md", ".py", ".yaml", ".html", ".css")
+    ]
+    assert len(texts) > 400
+    marked = [file for file in texts if any(line.startswith(marks) for line in file.read_text().splitlines())]
+    assert not marked
