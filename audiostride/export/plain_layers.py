@@ -70,7 +70,7 @@ class Resampling(nn.Module):
     def _factors(self, n: int) -> tuple[Tensor, Tensor]:
         """Return (points, 2 · bins) and (2 · bins, n), whose product is the matrix."""
         n_exact = torch.scalar_tensor(n, dtype=torch.float64)
-        stride = self._usable_stride(n_exact)
+        stride = self.window.real_stride(n_exact, torch.full_like(n_exact, self.stride))
         length_exact = self._output_length(n_exact, stride)
         length = as_symbol(length_exact, 2, n)
         bins = torch.arange(length // 2 + 1)
@@ -86,19 +86,8 @@ class Resampling(nn.Module):
 
     # What follows are the methods of `Window`, for a length that is a tensor in float64.
 
-    def _usable_stride(self, n: Tensor) -> Tensor:
-        stride = torch.full_like(n, self.stride)
-        if self.window.smoothness > 0 and self.window.ramp != "inside":
-            return torch.maximum(stride, n / (n - 1))
-        return stride
-
     def _output_length(self, n: Tensor, stride: Tensor) -> Tensor:
-        length = n / stride
-        if self.window.ramp == "outside":
-            length = length + 2 * self.window.smoothness
-        elif self.window.ramp == "relative":
-            length = length + 2 * self.window.smoothness * n / stride
-        length = torch.minimum(n, length).floor().clamp(min=2)
+        length = self.window.real_length(n, stride).floor()
         if self.window.multiple > 1:
             length = (length / self.window.multiple).ceil() * self.window.multiple
         return torch.minimum(n, length)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 Ramp = Literal["outside", "inside", "relative"]
@@ -83,6 +84,29 @@ class Window:
         }
         length = max(2, math.floor(min(n, n / stride + both_ramps[self.ramp])))
         return min(n, -(-length // self.multiple) * self.multiple)
+
+    def real_stride(self, n: Tensor, stride: Tensor) -> Tensor:
+        """Return `usable_stride` for an axis of a real-valued length n, scalar tensors."""
+        if self.smoothness > 0 and self.ramp != "inside":
+            return torch.maximum(stride, n / (n - 1))
+        return stride
+
+    def real_length(self, n: Tensor, stride: Tensor) -> Tensor:
+        """Return `output_length` without rounding and without the multiple.
+
+        Args:
+            n: real-valued number of samples of the axis, ≥ 2, a scalar tensor.
+            stride: stride ≥ 1, a scalar tensor.
+
+        Returns:
+            A scalar tensor. Its derivative is zero where the length is at a limit: all of n samples, or 2.
+        """
+        length = n / self.real_stride(n, stride)
+        if self.ramp == "outside":
+            length = length + 2 * self.smoothness
+        elif self.ramp == "relative":
+            length = length * (1 + 2 * self.smoothness)
+        return torch.minimum(n, length).clamp(min=2)
 
     def edges(self, n: int, stride: Any, length: int) -> tuple[Any, Any]:
         """Return where the ramp begins and how wide it is, both in DFT bins.

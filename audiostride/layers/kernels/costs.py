@@ -1,8 +1,10 @@
 """Multiply-accumulates of the two forms of a resampling: the product with a matrix, and the FFT."""
 
 import math
+from typing import Any
 
 import torch
+from torch import Tensor
 
 # Measured on a CPU (AVX-512, MKL) in float32: per multiply-accumulate, an FFT takes 20 times as long as a
 # matrix product. That is the mean over random lengths: 3 if all prime factors are small, at most 70.
@@ -11,12 +13,19 @@ _FOURIER_COST = 20.0
 _SHORTEST_BY_FOURIER = 257
 
 
-def fourier_macs(n: int, length: int) -> float:
+def fourier_macs(n: Any, length: Any) -> Any:
     """Return the multiply-accumulates per line of a real FFT of n samples and an inverse one of `length`.
 
     A real FFT of n samples takes about 2.5 · n · log2 n additions and multiplications.
+
+    Args:
+        n, length: numbers, or scalar tensors, of which the result then is one.
     """
-    return 1.25 * (n * math.log2(n) + length * math.log2(length))
+    return 1.25 * (n * _log2(n) + length * _log2(length))
+
+
+def _log2(n: Any) -> Any:
+    return n.log2() if isinstance(n, Tensor) else math.log2(n)
 
 
 def is_long(n: int) -> bool:
