@@ -18,7 +18,7 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto  # a process per core, each with one thread of torch
 
 soak: .venv/installed
 	$(BIN)/pytest tests/soak --soak

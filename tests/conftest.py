@@ -1,5 +1,6 @@
 """Shared fixtures: small prepared corpora of plain sounds, and the recorded corpora if they are available."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from audiostride.log import show_messages
 from audiostride.prepare.prepare import prepare
 
 pytest_plugins = ["helpers.archive_server", "helpers.noise_corpus", "helpers.soak", "helpers.trained"]
+os.environ.pop("COLUMNS", None)  # with --numprocesses it would be the width of the terminal
 show_messages()  # also for tests that call a function which a command would call
 RECORDED = Path(__file__).parents[2] / "shared" / "corpora"
 WORDS = ("yes", "no", "stop")

@@ -213,8 +213,6 @@ def _stride_rows(groups: Groups, table: Table) -> Rows:
 
 
 def _join(values: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
-    for axis in values.keys() & columns.keys():
-        raise UserError(
-            f"the axis {axis} has the name of a column of results: rename it, its runs stay valid"
-        )
-    return values | columns
+    """Put a group's values before its results. An axis with the name of a result gets a prefix."""
+    named = {f"grid_{axis}" if axis in columns else axis: value for axis, value in values.items()}
+    return named | columns

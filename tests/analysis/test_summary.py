@@ -139,7 +139,7 @@ def test_command_summarises_a_recipe_with_changed_settings(
     assert main(command) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["channels"] for row in rows[:4]] == ["32", "32", "64", "64"]
-    assert rows[0]["output"] == "54 × 64"
+    assert rows[0]["output"] == "50 × 64"
     assert main(["summary", "small", "--data.window_s", "0.5", "--format", "csv"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split(",")[2] == "50 × 64"
     assert main(["summary", "nothing"]) == 1

@@ -46,7 +46,7 @@ def test_recipe_option_replaces_the_recipe_of_the_study(
         (
             ("nothing",),
             1,
-            "there is no study nothing: give a YAML file or one of cifar_cost, cifar_networks",
+            "there is no study nothing: give a YAML file or one of budget, cifar_cost",
         ),
         (("s.yaml", "--model.chanels", "3"), 2, "--model.chanels"),
         (

@@ -284,13 +284,13 @@ def test_titles_are_printed_above_the_tables(runs: Path) -> None:
     assert [len(list(csv.reader(io.StringIO(table)))) for table in show(both, "csv").split("\n\n")] == [3, 3]
 
 
-def test_axis_named_like_a_column_reports_a_clear_error(runs: Path) -> None:
+def test_an_axis_with_the_name_of_a_column_gets_a_prefix(runs: Path) -> None:
     Path("s.yaml").write_text(
         "recipe: tiny.yaml\ngrid: {task: {strided: {model.downsampling: strided}}, training.seed: [0, 1]}"
     )
     write_test_results(runs, {name: {"a": 50.0} for name in NAMES[:2]})
-    with pytest.raises(UserError, match="the axis task has the name of a column of results: rename it"):
-        study_tables(runs)
+    ((row,),) = study_tables(runs).values()
+    assert (row["grid_task"], row["task"]) == ("strided", "a")
 
 
 def test_networks_are_timed_on_request_and_drawn_against_their_time(

@@ -208,6 +208,11 @@ def test_weight_decay_moves_no_stride(store: Store, tmp_path: Path) -> None:
 
 
 def test_sgd_learns_to_classify_sounds(store: Store, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"steps": 100, "validate_every": 50, "learning_rate": 0.1, "momentum": 0.9}
+    settings: dict[str, Any] = {
+        "steps": 100,
+        "validate_every": 50,
+        "learning_rate": 0.01,
+        "stride_learning_rate": 1e-3,
+    }
     train(tiny(store, optimizer="sgd", schedule="steps", **settings), tmp_path / "run")
     assert metrics(tmp_path / "run")[-1]["metrics"]["train/loss"] < 0.6
