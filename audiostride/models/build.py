@@ -46,8 +46,8 @@ def with_defaults(settings: ModelSettings, trunk: Trunk) -> ModelSettings:
     return replace(settings, channels=trunk.channels, strides=trunk.initial_strides)
 
 
-def complete(recipe: Recipe) -> Recipe:
-    """Return a recipe in which nothing depends on the defaults of its network, so that a run can keep it.
+def with_network(recipe: Recipe) -> Recipe:
+    """Return a recipe in which nothing depends on the defaults of its network.
 
     Raises:
         UserError: if the network refuses its settings.

@@ -8,7 +8,7 @@ import torch
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.errors import UserError
 from audiostride.frontends.build import build_frontend
-from audiostride.models.build import build_trunk
+from audiostride.models.build import build_trunk, with_network
 from audiostride.models.network_cost import network_macs, unit
 
 # The most channels of a layer, as in the settings.
@@ -18,18 +18,23 @@ _MOST = 4096
 _SPENT = (0.9, 1.0)
 
 
-def within_budget(recipe: Recipe) -> Recipe:
+def complete(recipe: Recipe) -> Recipe:
+    """Return the recipe that a run keeps: with the network's own defaults and the channels of its budget.
+
+    A recipe that is complete stays as it is.
+
+    Raises:
+        UserError: if the network refuses its settings, or cannot meet its budget.
+    """
+    return _within_budget(with_network(recipe))
+
+
+def _within_budget(recipe: Recipe) -> Recipe:
     """Return a recipe whose budget is a number of multiply-accumulates, and whose network can meet it.
 
     With `training.budget_on` both, all numbers of channels are multiplied by one factor, the largest for
     which the network is in the budget at its usual strides. Initial strides do not count if they are
     learned: training changes them, and poor ones would ask for a poor number of channels.
-
-    Args:
-        recipe: a complete recipe, see `audiostride.models.build.complete`.
-
-    Raises:
-        UserError: if the budget is below the lowest cost of the network, or would take too many channels.
     """
     budget, model = recipe.training.budget, recipe.model
     if budget is None:

@@ -13,8 +13,8 @@ from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, options
 from audiostride.config.run_folder import last_checkpoint
 from audiostride.errors import UserError
-from audiostride.models.build import complete
 from audiostride.models.loading import read_checkpoint
+from audiostride.models.width import complete
 from audiostride.studies.plan import Run, Study
 from audiostride.training.fit import InterruptionError, check, train
 from audiostride.training.run_lock import RunInUseError, is_locked, lock_run

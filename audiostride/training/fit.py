@@ -21,10 +21,9 @@ from audiostride.data.datamodule import CorpusModule, check_tasks
 from audiostride.data.selection import labels_of_tasks
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
-from audiostride.models.build import complete
 from audiostride.models.classifier import Classifier
 from audiostride.models.loading import read_checkpoint
-from audiostride.models.width import within_budget
+from audiostride.models.width import complete
 from audiostride.training.callbacks import divergence_error
 from audiostride.training.checkpoints import rank_of
 from audiostride.training.initial_weights import check_frozen, load_source, take_over
@@ -77,7 +76,7 @@ def train(recipe: Recipe, run: Path, resume: bool | Literal["auto"] = False) -> 
     """
     keep_freed_memory()
     options, data = _check_names(recipe, run)
-    recipe = within_budget(complete(recipe))
+    recipe = complete(recipe)
     if not _check_selections(data):
         options = {"limit_val_batches": 0} | options
     if recipe.training.compile:
@@ -129,7 +128,7 @@ def check(recipe: Recipe, run: Path) -> int:
         The number of devices that `train` would use.
     """
     options, _ = _check_names(recipe, run)
-    recipe = within_budget(complete(recipe))
+    recipe = complete(recipe)
     if not last_checkpoint(run).exists():
         _source(recipe)
     with quiet_lightning():

@@ -142,3 +142,17 @@ def test_run_locked_by_another_process_is_skipped(runs: Path, capsys: pytest.Cap
         assert capsys.readouterr() == ("", "note: another process trains strided-0; left out\n")
     assert main(["study", "s.yaml"]) == 0  # a lock file that a killed process left behind is ignored
     assert (runs / "strided-0" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_runs_under_a_budget_are_recognised_as_those_of_the_study(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their config.yaml has other channels than the recipe, and the budget as a number."""
+    Path("b.yaml").write_text(
+        "recipe: tiny.yaml\nsettings: {training.budget: 0.5}\n"
+        "grid: {model.downsampling: [strided, diffstride], training.seed: [0]}"
+    )
+    assert main(["study", "b.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["study", "b.yaml", "--print"]) == 0
+    assert capsys.readouterr().out == ""

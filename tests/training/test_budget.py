@@ -17,10 +17,9 @@ from audiostride.config.settings import Recipe, TrainingSettings
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.layers.learned_strides import diffstride_layers
-from audiostride.models.build import complete
 from audiostride.models.loading import read_checkpoint
 from audiostride.models.network_cost import network_macs
-from audiostride.models.width import within_budget
+from audiostride.models.width import complete
 from audiostride.training.budget import CostBudget
 from audiostride.training.fit import train
 
@@ -141,12 +140,12 @@ def test_channels_come_into_the_budget_in_their_proportions(
 
 
 def test_a_share_becomes_a_number_and_is_not_taken_twice(store: Store, tmp_path: Path) -> None:
-    recipe = complete(with_model(tiny(store, budget=0.3), channels=(16, 32), ramp="inside"))
-    once = within_budget(recipe)
+    recipe = with_model(tiny(store, budget=0.3), channels=(16, 32), ramp="inside")
+    once = complete(recipe)
     whole = network_macs_of(recipe)
     assert once.training.budget == pytest.approx(0.3 * whole)
     assert 0.27 * whole <= network_macs_of(once) <= 0.3 * whole
-    assert within_budget(once) == once
+    assert complete(once) == once
 
 
 def network_macs_of(recipe: Recipe) -> float:
@@ -159,7 +158,7 @@ def test_poor_initial_strides_do_not_decide_on_the_channels() -> None:
         recipe = Recipe(
             ModelSettings((8, 8, 8, 8, 8, 8), strides, ramp="inside"), training=TrainingSettings(budget=1e6)
         )
-        channels.append(within_budget(complete(recipe)).model.channels)
+        channels.append(complete(recipe).model.channels)
     assert channels[0] == channels[1] == channels[2] != (8,) * 6
 
 
@@ -167,7 +166,7 @@ def test_fixed_strides_decide_on_the_channels() -> None:
     channels = []
     for stride in (1, 2):
         model = ModelSettings((8,) * 6, [(stride, stride)] * 6, downsampling="strided")
-        recipe = within_budget(complete(Recipe(model, training=TrainingSettings(budget=3e6))))
+        recipe = complete(Recipe(model, training=TrainingSettings(budget=3e6)))
         assert 2.7e6 <= network_macs_of(recipe) <= 3e6
         channels.append(recipe.model.channels[0])  # type: ignore[index]
     assert channels[0] < channels[1]
