@@ -217,6 +217,15 @@ class DiffStrideNd(nn.Module):
         """
         project_layers_([self])
 
+    def longest_strides(self, samples: int) -> list[float]:
+        """Return the largest value of each entry of `stride` that leaves an axis so many samples.
+
+        Sizes are the largest since the last projection, see `project_layers_`; they are infinite before the
+        first forward pass, and at least 1.
+        """
+        limits = [max(1.0, n / samples) if n else float("inf") for n in self._largest]
+        return limits if len(self.stride) == len(limits) else [min(limits)]
+
     def forget_sizes_(self) -> None:
         """Forget the sizes seen since the last projection, see `project_layers_`."""
         self._largest = (0,) * self.axes

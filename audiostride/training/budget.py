@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audiostride.layers.diffstride import DiffStrideNd
 from audiostride.layers.learned_strides import diffstride_layers
 from audiostride.models.classifier import Classifier
 from audiostride.models.network_cost import network_macs
@@ -25,6 +26,9 @@ _ARRIVAL, LEARNING = 0.2, 0.6
 # A dry run takes place after so many steps, or when a log stride has changed by so much. In between, log C
 # counts as linear in log S.
 _EVERY, _FAR = 10, 0.1
+# While they are learned, strides leave an axis so many samples: the ramp, a quarter of them, then holds a DFT
+# bin. With fewer a stride gets no gradient, and an axis that has shrunk to 2 samples never grows again.
+_FEWEST_SAMPLES = 4
 # Largest change of all log strides in a step.
 _LARGEST_SHIFT = 0.05
 # The network that is saved costs at least this part of its budget.
@@ -88,7 +92,8 @@ class CostBudget:
         movable = (logs > 0) | (missing < 0)
         slope = (known["slopes"] * movable).sum().clamp(max=-1e-2)
         shift = (missing / slope).clamp(-_LARGEST_SHIFT, _LARGEST_SHIFT)
-        self._write((logs + shift * movable).clamp(min=0).exp(), parameters)
+        longest = self._longest().to(logs).log()
+        self._write((logs + shift * movable).clamp(min=0).minimum(longest).exp(), parameters)
 
     @torch.no_grad()
     def settle(self) -> float:
@@ -162,8 +167,18 @@ class CostBudget:
 
     def _parameters(self) -> list[Tensor]:
         """Return all learned strides; a shared one once."""
-        strides = {id(layer.stride): layer.stride for layer in diffstride_layers(self.classifier)}
-        return [stride for stride in strides.values() if stride.requires_grad]
+        return [layer.stride for layer in self._layers()]
+
+    def _layers(self) -> list[DiffStrideNd]:
+        """Return a layer for each learned stride."""
+        layers = {id(layer.stride): layer for layer in diffstride_layers(self.classifier)}
+        return [layer for layer in layers.values() if layer.stride.requires_grad]
+
+    def _longest(self) -> Tensor:
+        """Return the longest strides that leave enough samples to learn from."""
+        return torch.tensor(
+            [stride for layer in self._layers() for stride in layer.longest_strides(_FEWEST_SAMPLES)]
+        )
 
     def _write(self, strides: Tensor, parameters: list[Tensor]) -> None:
         for parameter, part in zip(parameters, _split(strides, parameters), strict=True):

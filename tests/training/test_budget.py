@@ -181,6 +181,20 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(store: Store, tmp_path
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_axes_keep_enough_samples_to_learn_from(shared: bool, store: Store, tmp_path: Path) -> None:
+    """With 2 or 3 samples, the ramp may hold no DFT bin, and then a stride has no gradient."""
+    recipe = tiny(store, steps=10, validate_every=1, budget=3e5, budget_on="strides")
+    recipe = with_model(
+        recipe, strides=((60, 60), (2, 2)), channels=(8, 8), ramp="inside", smoothness=1.0, shared=shared
+    )
+    train(replace(recipe, trainer={"max_epochs": 3}), tmp_path / "run")
+    for line in metrics(tmp_path / "run"):
+        (time, frequency), _ = line["strides"]
+        assert time <= (16 if shared else 25)
+        assert frequency <= 16
+
+
 def test_the_ramps_that_narrow_do_not_count(store: Store, tmp_path: Path) -> None:
     recipe = tiny(store, steps=20, budget=2e6, budget_on="strides", smoothness_from=4.0)
     train(with_model(recipe, channels=(6, 8), smoothness=1.0), tmp_path / "run")
