@@ -191,8 +191,8 @@ def test_axes_keep_enough_samples_to_learn_from(shared: bool, store: Store, tmp_
     train(replace(recipe, trainer={"max_epochs": 3}), tmp_path / "run")
     for line in metrics(tmp_path / "run"):
         (time, frequency), _ = line["strides"]
-        assert time <= (16 if shared else 25)
-        assert frequency <= 16
+        assert time <= (16 if shared else 25) + 1e-4
+        assert frequency <= 16 + 1e-4
 
 
 def test_the_ramps_that_narrow_do_not_count(store: Store, tmp_path: Path) -> None:
