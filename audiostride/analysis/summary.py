@@ -15,7 +15,7 @@ from audiostride.frontends.frontend import Frontend, SoundFrontend
 from audiostride.frontends.leaf import Leaf
 from audiostride.layers import ConvDownsample
 from audiostride.layers.downsample2d import Downsample2d
-from audiostride.layers.dry_run import DryRun, Map
+from audiostride.layers.dry_run import Map
 from audiostride.models.build import build_trunk
 from audiostride.models.classifier import Classifier
 from audiostride.models.trunk import Trunk, size_of
@@ -136,7 +136,7 @@ def summary(
     rows: list[dict[str, Any]] = []
     for name, modules in trunk.parts().items():
         before, after = run.inputs[modules[0]], run.outputs[modules[-1]]
-        strides, effective = _strides(modules), _effective(before, after)
+        strides, effective, macs = _strides(modules), _effective(before, after), run.macs(modules).item()
         rows.append(
             {
                 "layer": name,
@@ -146,8 +146,8 @@ def summary(
                 "stride": _by_axis(strides),
                 "effective_stride": _by_axis(None if strides is None else _where(strides, effective)),
                 "parameters": sum(map(_parameters, modules)),
-                "mega_macs": _macs(run, modules) / 1e6,
-                "share_percent": 100 * _macs(run, modules) / total,
+                "mega_macs": macs / 1e6,
+                "share_percent": 100 * macs / total,
                 **dict(zip(fields, _field(after, hop_ms, frame_ms), strict=True)),
             }
         )
@@ -169,12 +169,6 @@ def summary(
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _macs(run: DryRun, modules: Sequence[nn.Module]) -> float:
-    """Return the multiply-accumulates of the operations inside of some modules."""
-    own = set(modules)
-    return sum(float(operation.macs) for operation in run.operations if not own.isdisjoint(operation.modules))
 
 
 def _strides(modules: Sequence[nn.Module]) -> Strides | None:

@@ -279,18 +279,18 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         self.decay_at = tuple(self.decay_at)
-        if self.budget is not None:
-            self.budget = float(self.budget)
         check_ranges(self, "training.")
         if self.smoothness_from is not None and self.compile:
             raise ValueError(
                 "training.smoothness_from changes the network at each step, which cannot be compiled: "
                 "leave it or training.compile out"
             )
-        if self.budget is not None and (self.freeze_trunk or self.complexity > 0):
-            other = "freeze_trunk" if self.freeze_trunk else "complexity"
-            why = "keeps the strides as they are" if self.freeze_trunk else "also limits the cost"
-            raise ValueError(f"training.{other} {why}: leave it or training.budget out")
+        if self.budget is not None and self.freeze_trunk:
+            raise ValueError(
+                "training.freeze_trunk keeps the strides as they are: leave it or training.budget out"
+            )
+        if self.budget is not None and self.complexity > 0:
+            raise ValueError("training.complexity also limits the cost: leave it or training.budget out")
 
 
 @dataclass

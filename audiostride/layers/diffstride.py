@@ -220,8 +220,8 @@ class DiffStrideNd(nn.Module):
     def longest_strides(self, samples: int) -> list[float]:
         """Return the largest value of each entry of `stride` that leaves an axis so many samples.
 
-        Sizes are the largest since the last projection, see `project_layers_`; they are infinite before the
-        first forward pass, and at least 1.
+        The sizes of the axes are the largest since the last projection, see `project_layers_`. Without a
+        forward pass since then there is no limit, and a limit is at least 1.
         """
         limits = [max(1.0, n / samples) if n else float("inf") for n in self._largest]
         return limits if len(self.stride) == len(limits) else [min(limits)]

@@ -1,12 +1,10 @@
 """What the network of a classifier costs, as a smooth function of its learned strides."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from audiostride.frontends.frontend import Frontend, SoundFrontend
-from audiostride.layers.dry_run import DryRun, Operation
+from audiostride.layers.dry_run import DryRun
 from audiostride.models.trunk import Trunk
 
 
@@ -37,7 +35,9 @@ def network_macs(frontend: Frontend, trunk: Trunk, window_s: float, whole: bool 
     Returns:
         A scalar in float64, differentiable by the learned strides of both.
     """
-    return _per_second(frontend, window_s, _total(_operations(frontend, trunk, window_s, whole)))
+    run = _dry_run(frontend, trunk, window_s, whole)
+    macs = run.macs() - run.macs(frontend.modules())
+    return macs / _seconds(frontend, window_s)
 
 
 def macs_of_parts(frontend: Frontend, trunk: Trunk, window_s: float) -> dict[str, float]:
@@ -50,33 +50,22 @@ def macs_of_parts(frontend: Frontend, trunk: Trunk, window_s: float) -> dict[str
         From the names of `audiostride summary`, in order.
     """
     with torch.no_grad():
-        operations = _operations(frontend, trunk, window_s, whole=True)
-    totals = {}
-    for name, modules in (*trunk.parts().items(), ("all", (trunk,))):
-        own = {inner for module in modules for inner in module.modules()}
-        inside = [one for one in operations if name == "all" or not own.isdisjoint(one.modules)]
-        totals[name] = float(_per_second(frontend, window_s, _total(inside)))
-    return totals
+        run = _dry_run(frontend, trunk, window_s, whole=True)
+        totals = {name: run.macs(modules) for name, modules in trunk.parts().items()}
+        totals["all"] = run.macs() - run.macs(frontend.modules())
+    return {name: float(macs) / _seconds(frontend, window_s) for name, macs in totals.items()}
 
 
-def _operations(frontend: Frontend, trunk: Trunk, window_s: float, whole: bool) -> list[Operation]:
-    """Return the operations of a network for a window, or for an image."""
+def _dry_run(frontend: Frontend, trunk: Trunk, window_s: float, whole: bool) -> DryRun:
     shape = (frontend.images, *frontend.feature_size(window_s))
-    run = DryRun(_Network(frontend, trunk), shape, whole)
-    of_frontend = set(frontend.modules())
-    return [operation for operation in run.operations if of_frontend.isdisjoint(operation.modules)]
+    return DryRun(_Network(frontend, trunk), shape, whole)
 
 
-def _total(operations: Sequence[Operation]) -> Tensor:
-    macs = [operation.macs for operation in operations]
-    return torch.stack(macs).sum() if macs else torch.zeros((), dtype=torch.float64)
+def _seconds(frontend: Frontend, window_s: float) -> float:
+    return window_s if isinstance(frontend, SoundFrontend) else 1.0
 
 
-def _per_second(frontend: Frontend, window_s: float, macs: Tensor) -> Tensor:
-    return macs / window_s if isinstance(frontend, SoundFrontend) else macs
-
-
-def unit(frontend: Frontend) -> str:
+def macs_unit(frontend: Frontend) -> str:
     """Return what `network_macs` counts, in words."""
     example = "second of sound" if isinstance(frontend, SoundFrontend) else "image"
     return f"million multiply-accumulates per {example}"

@@ -2,20 +2,21 @@
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import torch
 
-from audiostride.config.settings import ModelSettings, Recipe
+from audiostride.config.settings import Channels, ModelSettings, Recipe
 from audiostride.errors import UserError
 from audiostride.frontends.build import build_frontend
+from audiostride.layers.learned_strides import diffstride_layers
 from audiostride.models.build import build_trunk, with_network
-from audiostride.models.network_cost import network_macs, unit
+from audiostride.models.network_cost import macs_unit, network_macs
 
-# The most channels of a layer, as in the settings.
-_MOST = 4096
-# A network whose cost is in this part of its budget keeps its channels, so that a recipe can be completed
-# again.
-_SPENT = (0.9, 1.0)
+# A network costs at least this part of its budget.
+LEAST_SPENT = 0.9
+_LONGEST = 1e6  # a stride that leaves two samples of any axis
+_MOST = get_args(Channels)[1].most
 
 
 def complete(recipe: Recipe) -> Recipe:
@@ -46,7 +47,7 @@ def _within_budget(recipe: Recipe) -> Recipe:
         _check_strides_alone(recipe, budget)
         return recipe
     usual = _usual_strides(model)
-    if _SPENT[0] * budget <= _macs(recipe, usual) <= _SPENT[1] * budget:
+    if LEAST_SPENT * budget <= _macs(recipe, usual) <= budget:
         return recipe
     channels = _channels(recipe, usual, budget)
     return replace(recipe, model=replace(model, channels=channels))
@@ -66,7 +67,7 @@ def _channels(recipe: Recipe, usual: ModelSettings, budget: float) -> tuple[int,
     low, high = -math.log(max(given)), math.log(_MOST / max(given))
     if (least := cost(low)) > budget:
         raise _out_of_reach(recipe, budget, least, "one channel per layer at its usual strides")
-    if (most := cost(high)) < _SPENT[0] * budget:
+    if (most := cost(high)) < LEAST_SPENT * budget:
         raise UserError(
             f"training.budget is {_million(budget)}, but with {_MOST} channels the network costs "
             f"{_million(most)} {_unit(recipe)}: give at most that"
@@ -86,13 +87,14 @@ def _check_strides_alone(recipe: Recipe, budget: float) -> None:
     """Raise `UserError` if no strides bring the network into the budget."""
     model = recipe.model
     if not _learns(model):
+        other = "leave it out" if recipe.training.init_from else "set training.budget_on both"
         raise UserError(
-            "training.budget can only be met by strides that are learned, or by the number of channels: set "
-            "model.downsampling diffstride, or training.budget_on both"
+            "training.budget without other channels can only be met by strides that are learned: set "
+            f"model.downsampling diffstride, or {other}"
         )
     assert model.strides is not None
-    longest = [(1e6, 1e6)] * len(model.strides)
-    if (least := _macs(recipe, replace(model, strides=longest))) > budget:
+    longest = replace(model, strides=[(_LONGEST, _LONGEST)] * len(model.strides))
+    if (least := _macs(recipe, longest, _LONGEST)) > budget:
         raise _out_of_reach(recipe, budget, least, "the longest strides")
 
 
@@ -108,7 +110,7 @@ def _million(macs: float) -> str:
 
 
 def _unit(recipe: Recipe) -> str:
-    return unit(build_frontend(recipe.frontend))
+    return macs_unit(build_frontend(recipe.frontend))
 
 
 def _usual_strides(model: ModelSettings) -> ModelSettings:
@@ -128,8 +130,12 @@ def _learns(model: ModelSettings) -> bool:
     return model.downsampling == "diffstride" and model.smoothness > 0
 
 
-def _macs(recipe: Recipe, model: ModelSettings) -> float:
+def _macs(recipe: Recipe, model: ModelSettings, frontend_stride: float | None = None) -> float:
+    """Return the cost of a recipe's network with these settings, and perhaps this stride of its frontend."""
     frontend = build_frontend(recipe.frontend)
+    if frontend_stride is not None:
+        for layer in diffstride_layers(frontend):
+            layer.stride.data.fill_(frontend_stride)
     with torch.device("meta"):
         trunk = build_trunk(model, frontend.images)
     return network_macs(frontend, trunk, recipe.data.window_s, whole=True).item()

@@ -31,8 +31,6 @@ _EVERY, _FAR = 10, 0.1
 _FEWEST_SAMPLES = 4
 # Largest change of all log strides in a step.
 _LARGEST_SHIFT = 0.05
-# The network that is saved costs at least this part of its budget.
-LEAST_SPENT = 0.9
 
 
 class CostBudget:
@@ -66,7 +64,8 @@ class CostBudget:
             strides = _flat(parameters)
             if step % _EVERY == 0 or self._is_far(strides):
                 self._know()
-            gradient = _flat([zero_if_none(parameter) for parameter in parameters]) * strides
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            gradient = _flat(gradients) * strides
             slopes = self._known["slopes"].to(gradient)
             multiplier = (gradient @ slopes) / (slopes @ slopes).clamp(min=torch.finfo(slopes.dtype).tiny)
             along = (gradient - multiplier * slopes) / strides
@@ -109,17 +108,15 @@ class CostBudget:
             self._write((logs + shift).clamp(min=0).exp(), parameters)
             return self.cost(whole=True)
 
-        too_small, enough = -math.log(float(logs.max().exp()) + 1), 1.0
-        if cost_at(too_small) <= self.target:
-            return cost_at(too_small)
+        too_small, enough = -float(logs.max()), 1.0
+        if (cost := cost_at(too_small)) <= self.target:  # with strides of 1
+            return cost
         while cost_at(enough) > self.target and enough < 8:
             enough *= 2
         for _ in range(16):
             middle = (too_small + enough) / 2
-            if cost_at(middle) > self.target:
-                too_small = middle
-            else:
-                enough = middle
+            fits = cost_at(middle) <= self.target
+            too_small, enough = (too_small, middle) if fits else (middle, enough)
         return cost_at(enough)
 
     def state(self) -> dict[str, Any]:
@@ -188,11 +185,6 @@ class CostBudget:
 def learns_strides(classifier: Classifier) -> bool:
     """Return whether any stride of a classifier gets a gradient."""
     return any(layer.stride.requires_grad for layer in diffstride_layers(classifier))
-
-
-def zero_if_none(parameter: Tensor) -> Tensor:
-    """Return the gradient of a parameter, zeros if it has none."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 def _flat(values: Any) -> Tensor:

@@ -182,8 +182,11 @@ def _checkpoint_to_resume(recipe: Recipe, data: CorpusModule, run: Path) -> Path
     checkpoint = checkpoint_path(run, "last")
     saved = read_checkpoint(checkpoint)
     rank_of(saved, checkpoint)
-    # A learning-rate schedule or a narrowing ramp depends on the number of steps.
-    any_steps = recipe.training.schedule == "constant" and recipe.training.smoothness_from is None
+    # A learning-rate schedule, a narrowing ramp and a budget depend on the number of steps.
+    training = recipe.training
+    any_steps = (
+        training.schedule == "constant" and training.smoothness_from is None and training.budget is None
+    )
     free = (*FREE, "training.steps") if any_steps else FREE
     for name, (before, now) in changed(read_config(run), recipe).items():
         if not name.startswith(free):

@@ -8,8 +8,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from audiostride.config.settings import TrainingSettings
 from audiostride.layers.learned_strides import diffstride_layers, freeze_, project_
 from audiostride.models.classifier import Classifier
-from audiostride.models.network_cost import unit
-from audiostride.training.budget import LEARNING, LEAST_SPENT, CostBudget, learns_strides
+from audiostride.models.network_cost import macs_unit
+from audiostride.models.width import LEAST_SPENT
+from audiostride.training.budget import LEARNING, CostBudget, learns_strides
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,14 @@ class StrideSchedule:
 
     @property
     def freeze_after(self) -> int | None:
-        """Number of steps after which the strides are constants, or None if they always learn."""
-        if self.settings.freeze_strides_after is None and self.budget is not None:
-            return round(LEARNING * self.steps)
-        return self.settings.freeze_strides_after
+        """Number of steps after which the strides are constants, or None if they always learn.
+
+        Under a budget it is at the latest before the last step, so that the saved network is in the budget.
+        """
+        given = self.settings.freeze_strides_after
+        if self.budget is None:
+            return given
+        return min(round(LEARNING * self.steps) if given is None else given, self.steps - 1)
 
     def before_step(self, step: int) -> None:
         """Set the ramps' width and freeze the strides, as step `step` (from 0) asks for."""
@@ -76,7 +81,7 @@ class StrideSchedule:
     def _settle(self, budget: CostBudget) -> None:
         """Bring the strides into the budget, for good."""
         spent = budget.settle()
-        share, counted = spent / budget.target, unit(self.classifier.frontend)
+        share, counted = spent / budget.target, macs_unit(self.classifier.frontend)
         rank_zero_only(logger.info)(
             f"step {self._step}: strides are constants from here on; the network costs {spent / 1e6:.3g} "
             f"{counted}, {100 * share:.0f} % of its budget"

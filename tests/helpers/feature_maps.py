@@ -4,8 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from audiostride import Window
 from audiostride.layers.kernels import pooling
 
+RAMPS = [
+    Window(0.3),
+    Window(4.0),
+    Window(4.0, multiple=8),
+    Window(3.0, "inside"),
+    Window(3.0, "inside", 8),
+    Window(0.3, "relative"),
+]
 CASES = [
     (n, stride, smoothness)
     for n in (2, 3, 5, 8, 17, 64, 101)

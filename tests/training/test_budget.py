@@ -18,7 +18,7 @@ from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.layers.learned_strides import diffstride_layers
 from audiostride.models.loading import read_checkpoint
-from audiostride.models.network_cost import network_macs
+from audiostride.models.network_cost import macs_of_parts, network_macs
 from audiostride.models.width import complete
 from audiostride.training.budget import CostBudget
 from audiostride.training.fit import train
@@ -42,6 +42,13 @@ def test_what_is_counted_is_the_row_of_the_network_in_the_summary_per_second(
     classifier = Classifier({"word": ["yes", "no"]}, SMALL, window_s, FrontendSettings(kind=kind))
     (row,) = (row for row in summarise_classifier(classifier) if row["layer"] == "all")
     assert macs(classifier) == pytest.approx(1e6 * row["mega_macs"] / window_s)
+
+
+@pytest.mark.parametrize("kind", ["log_mel", "learned_resolution"])
+def test_costs_of_the_parts_add_up_to_that_of_the_network(kind: Any) -> None:
+    classifier = Classifier({"word": ["yes", "no"]}, SMALL, 1.0, FrontendSettings(kind=kind))
+    parts = macs_of_parts(classifier.frontend, classifier.trunk, 1.0)
+    assert parts.pop("all") == pytest.approx(sum(parts.values())) == macs(classifier)
 
 
 def test_of_images_is_counted_what_one_costs() -> None:
@@ -221,9 +228,33 @@ def test_a_budget_out_of_reach_is_refused_with_the_limit(
     assert not (tmp_path / "run").exists()
 
 
+def test_strides_are_in_the_budget_however_late_they_are_frozen(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(store, steps=20, budget=2e6, budget_on="strides", freeze_strides_after=1000)
+    train(with_model(recipe, channels=(6, 8), ramp="inside", smoothness=1.0), tmp_path / "run")
+    assert 0.9 * 2e6 <= macs(load(tmp_path / "run")) <= 2e6
+
+
+def test_a_run_under_a_budget_is_not_resumed_with_more_steps(store: Store, tmp_path: Path) -> None:
+    """Its strides would learn again after they were constants."""
+    recipe = with_model(tiny(store, budget=0.5), channels=(8, 8), ramp="inside")
+    train(recipe, tmp_path / "run")
+    longer = replace(recipe, training=replace(recipe.training, steps=12))
+    with pytest.raises(UserError, match=r"started with training\.steps 6, not 12"):
+        train(longer, tmp_path / "run", resume=True)
+
+
+def test_strides_of_a_frontend_count_towards_the_lowest_cost() -> None:
+    """With its longest strides, the network gets 2 × 2 samples."""
+    settings = TrainingSettings(budget=1e5, budget_on="strides")
+    recipe = Recipe(SMALL, training=settings, frontend=FrontendSettings(kind="learned_resolution"))
+    assert complete(recipe).training.budget == 1e5
+
+
 def test_strides_that_are_not_learned_cannot_meet_a_budget(store: Store, tmp_path: Path) -> None:
     recipe = with_model(tiny(store, budget=0.5, budget_on="strides"), downsampling="spectral")
-    with pytest.raises(UserError, match=r"set model\.downsampling diffstride, or training\.budget_on both"):
+    with pytest.raises(
+        UserError, match=r"set model\.downsampling diffstride, or set training\.budget_on both"
+    ):
         train(recipe, tmp_path / "run")
 
 

@@ -1,6 +1,6 @@
 """What a dry run finds out: axes with real-valued lengths, operations, and what downsamples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -96,9 +96,14 @@ class Record:
         self._running: list[nn.Module] = []
         self._learning = torch.is_grad_enabled()
 
-    def macs(self) -> Tensor:
-        """Return all multiply-accumulates for one example, a scalar tensor in float64."""
-        return _total([operation.macs for operation in self.operations])
+    def macs(self, modules: Iterable[nn.Module] | None = None) -> Tensor:
+        """Return the multiply-accumulates for one example, a scalar tensor in float64.
+
+        Args:
+            modules: count the operations inside of these modules; by default all.
+        """
+        own = None if modules is None else set(modules)
+        return _total([one.macs for one in self.operations if own is None or not own.isdisjoint(one.modules)])
 
     def values(self) -> Tensor:
         """Return the number of values in the outputs of all operations, a scalar tensor in float64."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.feature_maps import CASES, maps, number
+from helpers.feature_maps import CASES, RAMPS, maps, number
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import conv2d
@@ -17,15 +17,7 @@ from audiostride.layers.kernels.operators import per_tap_matrix
 from audiostride.layers.kernels.pooling import AxisPlan, pool_axes
 from audiostride.layers.kernels.products import apply_along
 
-WINDOWS = [
-    Window(0.0),
-    Window(0.3),
-    Window(4.0),
-    Window(4.0, multiple=8),
-    Window(3.0, "inside"),
-    Window(3.0, "inside", 8),
-    Window(0.3, "relative"),
-]
+WINDOWS = [Window(0.0), *RAMPS]
 
 
 def agree_with_the_matrix(
