@@ -36,6 +36,13 @@ class Table:
     """Axes of the grid to average over; by default training.seed."""
     where: dict[str, list[bool | int | float | str | None]] = field(default_factory=dict)
     """Only runs with these values of an axis."""
+    against: dict[str, bool | int | float | str | None] = field(default_factory=dict)
+    """Of accuracies: compare each row with the one that has this value of an axis and equals it in all other
+    axes; by default with the first row."""
+    lines: str | None = None
+    """Of the figure: the axis whose values are the lines; by default each row is a point with its name."""
+    across: str | None = None
+    """Of the figure: the axis whose values are side by side; by default rows are drawn against their cost."""
     layers: list[Count] | None = None
     """Only strides of these layers, counted from 1. 0 is a frontend that learns its resolution."""
     frames: Frames | None = None
@@ -49,6 +56,10 @@ class Table:
     def includes(self, run: "Run") -> bool:
         """Return whether the table shows a run."""
         return all(run.values[axis] in names for axis, names in self.where.items())
+
+    def axes(self, grid: "Grid") -> list[str]:
+        """Return the axes of a grid that the table does not average over: they identify its rows."""
+        return [axis for axis in grid if axis not in (self.over or ())]
 
 
 @dataclass(frozen=True)

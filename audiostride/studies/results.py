@@ -52,7 +52,7 @@ def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, 
     result = {}
     for table in study.tables:
         if table.show == "accuracy":
-            rows = _accuracy_rows(_groups(study, table, with_tests), tests, times)
+            rows = _accuracy_rows(_groups(study, table, with_tests), tests, times, _rival(study, table))
         else:
             rows = _stride_rows(_groups(study, table, done), table)
         if rows:
@@ -123,7 +123,7 @@ def _times(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 def _groups(study: Study, table: Table, runs: Sequence[Run]) -> Groups:
     """Group the runs that a table shows by the axes that it does not average over."""
-    axes = [axis for axis in study.grid if axis not in (table.over or ())]
+    axes = table.axes(study.grid)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in filter(table.includes, runs):
         groups.setdefault(tuple(run.values[axis] for axis in axes), []).append(run)
@@ -137,11 +137,24 @@ def _column_names(axes: Sequence[str]) -> list[str]:
     return [name if short.count(name) == 1 else axis for name, axis in zip(short, axes, strict=True)]
 
 
-def _accuracy_rows(groups: Groups, tests: dict[str, Results], times: dict[str, dict[str, float]]) -> Rows:
+def _rival(study: Study, table: Table) -> dict[str, str]:
+    """Return the values of the group that a table compares others with, by column."""
+    axes = table.axes(study.grid)
+    names = dict(zip(axes, _column_names(axes), strict=True))
+    return {names[axis]: str(value) for axis, value in table.against.items()}
+
+
+def _accuracy_rows(
+    groups: Groups,
+    tests: dict[str, Results],
+    times: dict[str, dict[str, float]],
+    rival: dict[str, str],
+) -> Rows:
     """Return one row per group and task: accuracy, million multiply-accumulates for one window, and times.
 
-    If there are several groups, each row also has its accuracy minus that of the first group. If a frontend
-    learns its resolution, rows have the hop in milliseconds and the number of mel channels.
+    If there are several groups, each row also has its accuracy minus that of the group with the values of
+    `rival`, or that of the first group. If a frontend learns its resolution, rows have the hop in
+    milliseconds and the number of mel channels.
     """
     models = {run.name: _describe(run) for _, runs in groups for run in runs}
     columns_of_model = ["mega_macs", "mega_macs_with_frontend"]
@@ -149,6 +162,9 @@ def _accuracy_rows(groups: Groups, tests: dict[str, Results], times: dict[str, d
         columns_of_model += ["hop_ms", "mel_channels"]
     result = []
     for values, runs in groups:
+        others = (
+            next((members for one, members in groups if one == values | rival), []) if rival else groups[0][1]
+        )
         measured = [times[run.name] for run in runs if times]
         timing = {column: Spread.of(ms[column] for ms in measured) for column in (measured or [{}])[0]}
         for task, accuracies in _accuracies(runs, tests).items():
@@ -158,7 +174,7 @@ def _accuracy_rows(groups: Groups, tests: dict[str, Results], times: dict[str, d
                 "accuracy_percent": Spread.of(accuracies.values()),
             }
             if len(groups) > 1:
-                columns["difference_percent"] = _difference(task, runs, groups[0][1], tests)
+                columns["difference_percent"] = _difference(task, runs, others, tests)
             for column in columns_of_model:
                 columns[column] = Spread.of(models[name][column] for name in accuracies)
             result.append(_join(values, columns | timing))
@@ -175,14 +191,14 @@ def _accuracies(runs: Sequence[Run], tests: dict[str, Results]) -> dict[str, dic
 
 
 def _difference(
-    task: str, runs: Sequence[Run], first: Sequence[Run], tests: dict[str, Results]
+    task: str, runs: Sequence[Run], others: Sequence[Run], tests: dict[str, Results]
 ) -> Interval | None:
-    """Return the accuracy of runs minus that of the first group, in percent; None for that group itself."""
+    """Return the accuracy of runs minus that of others, in percent; None for those themselves."""
     sides = [
         [predicted[task] for run in side if task in (predicted := tests[run.name].predicted)]
-        for side in (runs, first)
+        for side in (runs, others)
     ]
-    difference = compare(*sides) if runs is not first and all(sides) else None
+    difference = compare(*sides) if runs is not others and all(sides) else None
     return difference and difference.percent()
 
 

@@ -149,14 +149,39 @@ def _read_table(keys: dict[str, Any], grid: Grid, place: str) -> Table:
         raise UserError(f"{place}: {error}") from error
     if table.over is None:
         table.over = [SEED] if SEED in grid else []
-    for axis in (*table.over, *table.where):
+    _check_axes(table, grid, place)
+    table.where = {
+        axis: [_named_value(value, axis, grid, place) for value in values]
+        for axis, values in table.where.items()
+    }
+    table.against = {axis: _named_value(value, axis, grid, place) for axis, value in table.against.items()}
+    for axis, value in table.against.items():
+        if value not in table.where.get(axis, [value]):
+            raise UserError(f"{place}: against asks for {value} of {axis}, which where leaves out")
+    return table
+
+
+def _check_axes(table: Table, grid: Grid, place: str) -> None:
+    assert table.over is not None
+    of_rows = {"against": [*table.against]}
+    of_rows |= {key: [axis] for key in ("lines", "across") if (axis := getattr(table, key)) is not None}
+    for axis in (*table.over, *table.where, *itertools.chain(*of_rows.values())):
         if axis not in grid:
             hint = did_you_mean(axis, grid, otherwise="it has")
             raise UserError(f"{place}: {axis} is no axis of the grid, {hint}")
-    for axis, values in table.where.items():
-        table.where[axis] = [_value_name(value) for value in values]
-        for name in table.where[axis]:
-            if name not in grid[axis]:
-                hint = did_you_mean(str(name), grid[axis], otherwise="it has")
-                raise UserError(f"{place}: {axis} has no value {name}, {hint}")
-    return table
+    for key, axes in of_rows.items():
+        for axis in axes:
+            if axis in table.over:
+                raise UserError(f"{place}: {key} needs a row for each value of {axis}: leave it out of over")
+    if table.lines is not None and table.lines == table.across:
+        raise UserError(f"{place}: lines and across both name {table.lines}: leave one out")
+
+
+def _named_value(value: Any, axis: str, grid: Grid, place: str) -> str:
+    """Return the name of a value of an axis, or raise `UserError` if the axis has no such value."""
+    name = _value_name(value)
+    if name not in grid[axis]:
+        raise UserError(
+            f"{place}: {axis} has no value {name}, {did_you_mean(name, grid[axis], otherwise='it has')}"
+        )
+    return name

@@ -193,6 +193,29 @@ def test_runs_of_the_cost_study_are_named_by_method_and_seed() -> None:
             "x.yaml: tables: number 1: training.seed has no value 1, it has 0",
         ),
         (
+            "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{over: [], against: {seed: 0}}]",
+            "x.yaml: tables: number 1: seed is no axis of the grid, it has training.seed",
+        ),
+        (
+            "recipe: tiny.yaml\ngrid: {training.seed: [0]}\n"
+            "tables: [{over: [], against: {training.seed: 1}}]",
+            "x.yaml: tables: number 1: training.seed has no value 1, it has 0",
+        ),
+        (
+            "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{across: training.seed}]",
+            "x.yaml: tables: number 1: across needs a row for each value of training.seed: leave it out of o",
+        ),
+        (
+            "recipe: tiny.yaml\ngrid: {training.seed: [0]}\n"
+            "tables: [{over: [], across: training.seed, lines: training.seed}]",
+            "x.yaml: tables: number 1: lines and across both name training.seed: leave one out",
+        ),
+        (
+            "recipe: tiny.yaml\ngrid: {training.seed: [0, 1]}\n"
+            "tables: [{over: [], where: {training.seed: [1]}, against: {training.seed: 0}}]",
+            "x.yaml: tables: number 1: against asks for 0 of training.seed, which where leaves out",
+        ),
+        (
             "recipe: tiny.yaml\ngrid: {training.seed: [0]}\ntables: [{}, {}]",
             "x.yaml: tables: number 2 has the title Accuracy of an earlier table: give it another title",
         ),

@@ -26,7 +26,7 @@ from audiostride.data.store import open_store
 from audiostride.errors import UserError
 from audiostride.prepare.prepare import prepare
 from audiostride.studies import study_file
-from audiostride.studies.figure import accuracy_against_cost, draw
+from audiostride.studies.figure import accuracy_across, accuracy_against_cost, draw
 from audiostride.studies.kept_tests import results_of
 from audiostride.studies.plan import expand
 from audiostride.studies.results import show
@@ -231,6 +231,28 @@ def test_difference_is_paired_over_recordings_and_seeds(runs: Path) -> None:
     assert f"{expected.value:.1f} ({expected.low:.1f} to " in show(study_tables(runs), "table")
 
 
+def test_a_table_compares_rows_that_are_equal_apart_from_one_axis(runs: Path) -> None:
+    """Here seed 1 is right once more than seed 0 with strided convolution, and twice more with DiffStride."""
+    Path("s.yaml").write_text(STUDY + "tables: [{over: [], against: {training.seed: 0}}]")
+    right = dict(zip(NAMES, (1, 2, 3, 5), strict=True))
+    predicted = {
+        name: {"a": {"labels": [0] * 8, "predictions": [0] * n + [1] * (8 - n), "groups": list(range(8))}}
+        for name, n in right.items()
+    }
+    write_test_results(runs, {name: {"a": 100 * n / 8} for name, n in right.items()}, predicted)
+    differences = [row["difference_percent"] for row in study_tables(runs)["Accuracy"]]
+    assert [difference and difference.value for difference in differences] == [None, 12.5, None, 25]
+
+
+def test_a_row_without_its_counterpart_has_no_difference(runs: Path) -> None:
+    Path("s.yaml").write_text(STUDY + "tables: [{over: [], against: {training.seed: 0}}]")
+    outcomes = {"a": {"labels": [0, 1], "predictions": [0, 0], "groups": [1, 2]}}
+    write_test_results(runs, {name: {"a": 50.0} for name in NAMES}, dict.fromkeys(NAMES, outcomes))
+    shutil.rmtree(runs / NAMES[0])
+    differences = [row["difference_percent"] for row in study_tables(runs)["Accuracy"]]
+    assert differences == [None, None, (0, 0, 0)]
+
+
 def test_runs_on_different_recordings_have_no_difference(runs: Path) -> None:
     ones = {"predictions": [1, 1], "groups": [1, 2]}
     predicted = {name: {"a": ones | {"labels": [1, int(name[-1])]}} for name in NAMES}
@@ -333,6 +355,40 @@ def test_accuracy_is_drawn_against_cost(runs: Path, capsys: pytest.CaptureFixtur
     points = [tuple(container[0].get_ydata()) for container in panel.containers]
     assert points == [(15, 35), (50, 50)]  # per task: of strided convolution, of DiffStride
     assert [text.get_text() for text in panel.texts] == ["strided", "diffstride"] * 2
+
+
+def test_lines_join_the_rows_of_a_value_in_the_order_of_their_cost(runs: Path) -> None:
+    Path("s.yaml").write_text(STUDY + "tables: [{over: [], lines: training.seed}]")
+    write_test_results(runs, {name: {"a": 10.0 * n} for n, name in enumerate(NAMES, 1)})
+    rows = study_tables(runs)["Accuracy"]
+    costs = [row["mega_macs_with_frontend"].mean for row in rows]
+    (panel,) = accuracy_against_cost(rows, "seed").figure.axes
+    drawn = {one.get_label(): one[0] for one in panel.containers}
+    assert list(drawn) == ["0", "1"]
+    assert sorted(zip(*drawn["1"].get_data(), strict=True)) == sorted([(costs[1], 20.0), (costs[3], 40.0)])
+    assert list(drawn["1"].get_xdata()) == sorted(drawn["1"].get_xdata())
+    assert drawn["1"].get_linestyle() != "None"
+    assert not panel.texts
+
+
+def test_accuracies_are_drawn_side_by_side(runs: Path) -> None:
+    Path("s.yaml").write_text(
+        STUDY + "tables: [{over: [], lines: model.downsampling, across: training.seed}]"
+    )
+    write_test_results(runs, {name: {"a": 10.0 * n} for n, name in enumerate(NAMES, 1)})
+    assert main(["study", "s.yaml", "--summary", "--plot", "figures"]) == 0
+    assert Path("figures/accuracy_side_by_side.svg").exists()
+    figure = accuracy_across(study_tables(runs)["Accuracy"], "seed", "downsampling")
+    assert "strided 1 a 20 %" in figure.alt
+    (panel,) = figure.figure.axes
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["0", "1"]
+    drawn = {one.get_label(): one[0].get_data() for one in panel.containers}
+    assert {name: list(y) for name, (_, y) in drawn.items()} == {"strided": [10, 20], "diffstride": [30, 40]}
+    assert {name: [round(each) for each in x] for name, (x, _) in drawn.items()} == {
+        "strided": [0, 1],
+        "diffstride": [0, 1],
+    }
+    assert drawn["strided"][0][0] < drawn["diffstride"][0][0]
 
 
 def test_plot_of_a_study_without_accuracies_reports_a_clear_error(runs: Path) -> None:
