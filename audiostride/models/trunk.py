@@ -1,7 +1,7 @@
 """What all networks have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from audiostride.layers import Window, project_
 from audiostride.layers.conv_downsample import Downsampling
 from audiostride.layers.cost import activations, cost
+from audiostride.layers.downsample2d import Downsample2d
 from audiostride.layers.dry_run import DryRun
 from audiostride.layers.learned_strides import diffstride_layers, read_strides
 
@@ -36,7 +37,8 @@ class Trunk(nn.Module, ABC):
     - Its constructor takes the arguments below, with defaults for all of them, and perhaps own ones, which a
       recipe sets as `model.options`. Their types are checked by the annotations, which may have ranges.
     - It builds its layers, for example of `Downsample2d`, and ends with ``self.channels_last_()``.
-    - `embed`, `downsamplers` and `parts` say how they are used, where strides are, and what has which name.
+    - `embed` and `parts` say how they are used and what has which name; `downsamplers` says where strides
+      are, if modules other than `Downsample2d` have them.
 
     Everything else, from the command line to exports and reports, follows from these.
 
@@ -84,18 +86,18 @@ class Trunk(nn.Module, ABC):
         """Return the embeddings (batch, embedding_size) of an input of the right shape."""
 
     @abstractmethod
-    def downsamplers(self) -> Sequence["Downsampler"]:
-        """Return the modules that downsample, in order.
-
-        The feature map has the same size from the output of one to the output of the next one.
-        """
-
-    @abstractmethod
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         """Return the parts of the network in order, by the names of `audiostride summary`.
 
         A part is a list of modules that run one after another. The last one returns its feature map.
         """
+
+    def downsamplers(self) -> Sequence["Downsampler"]:
+        """Return the modules that downsample, in order: by default each `Downsample2d`, as it was assigned.
+
+        The feature map has the same size from the output of one to the output of the next one.
+        """
+        return [module for module in self.modules() if isinstance(module, Downsample2d)]
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
@@ -156,6 +158,19 @@ class Trunk(nn.Module, ABC):
     def channels_last_(self) -> None:
         """Put weights into the memory format that makes convolutions faster, and resampling few products."""
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def numbered_blocks(stages: Iterable[nn.Module]) -> dict[str, Sequence[nn.Module]]:
+    """Return the blocks of stages as parts with the names "1.1", "1.2" and so on.
+
+    >>> list(numbered_blocks([nn.Sequential(nn.ReLU(), nn.ReLU()), nn.Sequential(nn.ReLU())]))
+    ['1.1', '1.2', '2.1']
+    """
+    return {
+        f"{number}.{count}": (block,)
+        for number, stage in enumerate(stages, 1)
+        for count, block in enumerate(stage.children(), 1)
+    }
 
 
 def size_of(shape: Sequence[int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from audiostride.config.ranges import Between
 from audiostride.layers import Window
 from audiostride.layers.conv_downsample import Downsampling
 from audiostride.layers.downsample2d import Downsample2d
-from audiostride.models.trunk import Trunk, check_length
+from audiostride.models.trunk import Trunk, check_length, numbered_blocks
 
 
 class SubSpectralNorm(nn.Module):
@@ -162,16 +162,8 @@ class BCResNet(Trunk):
             x = stage(x)
         return self.last(x).mean((-2, -1))
 
-    def downsamplers(self) -> list[Downsample2d]:
-        return [module for module in self.modules() if isinstance(module, Downsample2d)]
-
     def parts(self) -> dict[str, Sequence[nn.Module]]:
-        blocks: dict[str, Sequence[nn.Module]] = {
-            f"{number}.{count}": (block,)
-            for number, stage in enumerate(self.stages, 1)
-            for count, block in enumerate(stage.children(), 1)
-        }
-        return {"first": (self.first,)} | blocks | {"last": (self.last,)}
+        return {"first": (self.first,)} | numbered_blocks(self.stages) | {"last": (self.last,)}
 
 
 def _depthwise_conv(channels: int, kernel_size: tuple[int, int], dilation: int = 1) -> nn.Conv2d:

@@ -87,9 +87,6 @@ class DenseNetBC(Trunk):
     def embed(self, x: Tensor) -> Tensor:
         return self.features(x).mean((-2, -1))
 
-    def downsamplers(self) -> list[Downsample2d]:
-        return [module for module in self.modules() if isinstance(module, Downsample2d)]
-
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         conv, norm, relu, *between, last_norm, last_relu = self.features
         names = (f"{kind} {number}" for number in range(1, len(between)) for kind in ("dense", "transition"))

@@ -11,7 +11,7 @@ from audiostride.layers import Window
 from audiostride.layers.conv_downsample import Downsampling
 from audiostride.layers.downsample2d import Downsample2d
 from audiostride.models.images_extra import needs_torchvision
-from audiostride.models.trunk import Trunk, check_length
+from audiostride.models.trunk import Trunk, check_length, numbered_blocks
 
 # Of each stage, from table 1 of the paper.
 _EXPANSIONS = (1, 6, 6, 6, 6, 6, 6)
@@ -108,17 +108,9 @@ class EfficientNetB0(Trunk):
     def embed(self, x: Tensor) -> Tensor:
         return self.features(x).mean((-2, -1))
 
-    def downsamplers(self) -> list[Downsample2d]:
-        return [module for module in self.modules() if isinstance(module, Downsample2d)]
-
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         first, *stages, last = self.features
-        blocks: dict[str, Sequence[nn.Module]] = {
-            f"{number}.{count}": (block,)
-            for number, stage in enumerate(stages, 1)
-            for count, block in enumerate(stage.children(), 1)
-        }
-        return {"first": (first,)} | blocks | {"last": (last,)}
+        return {"first": (first,)} | numbered_blocks(stages) | {"last": (last,)}
 
 
 def _downsampled(conv: nn.Conv2d, in_channels: int, downsample: Downsample2d) -> nn.Sequential:

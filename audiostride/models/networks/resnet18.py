@@ -10,7 +10,7 @@ from audiostride.config.ranges import Between
 from audiostride.layers import Window
 from audiostride.layers.conv_downsample import Downsampling
 from audiostride.layers.downsample2d import Downsample2d
-from audiostride.models.trunk import Trunk, check_length
+from audiostride.models.trunk import Trunk, check_length, numbered_blocks
 
 
 class ResidualBlock(nn.Module):
@@ -130,15 +130,8 @@ class ResNet18(Trunk):
             x = stage(x)
         return self.last(x).mean((-2, -1))
 
-    def downsamplers(self) -> list[Downsample2d]:
-        return [module for module in self.modules() if isinstance(module, Downsample2d)]
-
     def parts(self) -> dict[str, Sequence[nn.Module]]:
-        blocks: dict[str, Sequence[nn.Module]] = {
-            f"{number}.{count}": (block,)
-            for number, stage in enumerate(self.stages, 1)
-            for count, block in enumerate(stage.children(), 1)
-        }
+        blocks = numbered_blocks(self.stages)
         *_, (name, (last,)) = blocks.items()
         return {"first": (self.first,)} | blocks | {name: (last, self.last)}
 
