@@ -171,3 +171,19 @@ def _freeze_layout(figure: Figure) -> None:
         figure.set_dpi(_DPI)  # the width of text, in inches, depends on the resolution
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+
+
+def row_per_name(names: Sequence[str], columns: int) -> tuple[Figure, Sequence[Axes]]:
+    """Make panels side by side that share a row per name, the first name at the top."""
+    figure = Figure(figsize=(7.0, 1.5 + 0.4 * len(names)), layout="constrained")
+    (panels,) = figure.subplots(1, columns, squeeze=False, sharey=True)
+    panels[0].set_yticks(range(len(names)), [textwrap.fill(name, 28) for name in names])
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    for panel in panels:
+        panel.tick_params(axis="y", length=0)
+        panel.grid(axis="y", alpha=0.25, linewidth=0.6)
+    return figure, panels
+
+
+def text_right_of(panel: Axes, y: float, text: str) -> None:
+    panel.text(1.02, y, text, transform=panel.get_yaxis_transform(), va="center", fontsize="small")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from audiostride.analysis.cutoffs import axis_names
-from audiostride.config.recipe import differences, recipe_of
+from audiostride.config.differences import differences
+from audiostride.config.recipe import recipe_of
 from audiostride.config.run_folder import METRICS, checkpoint_path, is_model_folder, read_metrics
 from audiostride.config.settings import DataSettings, Recipe
 from audiostride.errors import UserError
@@ -113,6 +114,19 @@ def _check_same_input(runs: Sequence[TrainedRun]) -> None:
                 f"{runs[0].name} takes {first.takes}, but {run.name} takes {frontend.takes}: compare runs "
                 "of one kind"
             )
+
+
+def axes_of(runs: Sequence[TrainedRun]) -> tuple[str, str]:
+    """Return the names of both axes of the features, which are the same for all runs of `open_runs`."""
+    return axis_names(runs[0].classifier.frontend)
+
+
+def by_group(runs: Sequence[TrainedRun], names: Sequence[str]) -> dict[str, list[TrainedRun]]:
+    """Return the runs of each group, by the group of each run."""
+    groups: dict[str, list[TrainedRun]] = {name: [] for name in names}
+    for run, name in zip(runs, names, strict=True):
+        groups[name].append(run)
+    return groups
 
 
 def titles(runs: Sequence[TrainedRun]) -> list[str]:

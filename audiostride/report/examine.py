@@ -14,7 +14,8 @@ from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.resolution import as_text, learns_resolution, resolution_table
 from audiostride.analysis.summary import summarise_classifier
 from audiostride.analysis.trained import TrainedRun
-from audiostride.config.recipe import base_of, changed, flat
+from audiostride.config.differences import changed, flat
+from audiostride.config.recipe import base_of
 from audiostride.config.run_folder import checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
 from audiostride.data.examples import Examples

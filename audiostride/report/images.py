@@ -10,13 +10,9 @@ from matplotlib.figure import Figure
 from audiostride.analysis.confusion import draw_confusion
 from audiostride.analysis.figures import NamedFigure, figure_style, svg
 from audiostride.analysis.filter_figure import draw_filters
-from audiostride.analysis.stride_figures import (
-    draw_cutoffs,
-    draw_downsampling,
-    draw_resolution,
-    draw_stride_plane,
-    draw_trajectories,
-)
+from audiostride.analysis.learning_figures import draw_stride_plane, draw_trajectories
+from audiostride.analysis.resolution_figure import draw_resolution
+from audiostride.analysis.stride_figures import draw_cutoffs, draw_downsampling
 from audiostride.analysis.strided_layers import low_pass_layers
 from audiostride.analysis.trained import TrainedRun
 from audiostride.analysis.window_figure import draw_windows

@@ -17,7 +17,8 @@ from audiostride.analysis.resolution import column_per_group, resolution_means
 from audiostride.analysis.strided_layers import FRONTEND
 from audiostride.analysis.trained import TrainedRun, open_runs, titles
 from audiostride.config.arguments import command_line
-from audiostride.config.recipe import check_trained, differences
+from audiostride.config.differences import differences
+from audiostride.config.recipe import check_trained
 from audiostride.errors import UserError
 from audiostride.files import replace_when_complete
 from audiostride.frontends.frontend import SoundFrontend

@@ -11,6 +11,7 @@ import torch
 
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import command_line, options
+from audiostride.config.differences import FREE, changed
 from audiostride.config.run_folder import last_checkpoint
 from audiostride.errors import UserError
 from audiostride.models.loading import read_checkpoint
@@ -90,8 +91,8 @@ def steps_done(run: Run) -> int:
     step = read_checkpoint(last)["global_step"]
     if step >= run.steps:
         now_complete = complete(run.recipe)
-        for name, (before, now) in recipes.changed(recipes.read_config(run.folder), now_complete).items():
-            if not name.startswith(recipes.FREE):
+        for name, (before, now) in changed(recipes.read_config(run.folder), now_complete).items():
+            if not name.startswith(FREE):
                 raise UserError(
                     f"{run.folder} was trained with {name} {before}, not {now}: move it away, or choose "
                     "another folder with --out"

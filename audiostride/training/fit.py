@@ -13,8 +13,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from audiostride.allocator import keep_freed_memory
 from audiostride.config import yaml
+from audiostride.config.differences import FREE, changed
 from audiostride.config.input_kinds import check_images_named
-from audiostride.config.recipe import FREE, changed, read_config
+from audiostride.config.recipe import read_config
 from audiostride.config.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, checkpoint_path, last_checkpoint
 from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import CorpusModule, check_tasks

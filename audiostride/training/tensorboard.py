@@ -27,7 +27,7 @@ from audiostride.analysis.listen import draw_low_pass, invertible, spectrograms
 from audiostride.analysis.resolution import learns_resolution, resolution
 from audiostride.analysis.strided_layers import FRONTEND, low_pass_layers
 from audiostride.analysis.window_figure import draw_windows
-from audiostride.config.recipe import flat
+from audiostride.config.differences import flat
 from audiostride.config.settings import Recipe
 from audiostride.data.datamodule import WindowsModule
 from audiostride.data.windows import EvaluationWindows

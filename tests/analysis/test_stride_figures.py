@@ -17,13 +17,9 @@ from audiostride import Classifier
 from audiostride.analysis.cutoffs import cutoffs, gains
 from audiostride.analysis.figures import figure_style, save_figures, svg
 from audiostride.analysis.filter_figure import draw_filters
-from audiostride.analysis.stride_figures import (
-    SPEECH_HZ,
-    draw_cutoffs,
-    draw_resolution,
-    draw_trajectories,
-    stride_figures,
-)
+from audiostride.analysis.learning_figures import draw_trajectories
+from audiostride.analysis.resolution_figure import draw_resolution
+from audiostride.analysis.stride_figures import SPEECH_HZ, draw_cutoffs, stride_figures
 from audiostride.analysis.trained import TrainedRun, titles
 from audiostride.analysis.window_figure import draw_windows
 from audiostride.cli import main

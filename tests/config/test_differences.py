@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from audiostride.config import recipe as recipes
+from audiostride.config.differences import differences
 from audiostride.config.messages import PlainValue
 from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
 
@@ -24,7 +24,7 @@ from audiostride.config.settings import DataSettings, Recipe, TrainingSettings
 )
 def test_recipes_with_other_trainer_arguments_differ(name: str, value: Any) -> None:
     one, other = Recipe(), Recipe(trainer={name: value})
-    assert recipes.differences([one, other]) == [{f"trainer.{name}": None}, {f"trainer.{name}": value}]
+    assert differences([one, other]) == [{f"trainer.{name}": None}, {f"trainer.{name}": value}]
 
 
 def test_recipes_with_another_seed_device_or_log_are_the_same() -> None:
@@ -34,4 +34,4 @@ def test_recipes_with_another_seed_device_or_log_are_the_same() -> None:
         "log_every_n_steps": 9,
     }
     other = Recipe(training=TrainingSettings(seed=1), data=DataSettings(workers=2), trainer=trainer)
-    assert recipes.differences([Recipe(), other]) == [{}, {}]
+    assert differences([Recipe(), other]) == [{}, {}]

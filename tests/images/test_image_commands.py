@@ -22,6 +22,7 @@ from audiostride import Classifier, load
 from audiostride.cli import main
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import options
+from audiostride.config.differences import flat
 from audiostride.config.recipe import read_config
 from audiostride.images.cifar import open_cifar
 from audiostride.models.loading import read_checkpoint
@@ -392,4 +393,4 @@ def test_command_of_a_report_repeats_the_run(image_run: Path) -> None:
     parser = recipes.recipe_parser()
     parser.add_argument("recipe")
     _, again, _ = recipes.load_with_options(parser, [name, *options(recipe, below)])
-    assert recipes.flat(again) == recipes.flat(recipe)
+    assert flat(again) == flat(recipe)

@@ -12,6 +12,7 @@ from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.summary import summarise_classifier
 from audiostride.config import recipe as recipes
 from audiostride.config.arguments import recipe_parser
+from audiostride.config.differences import changed, flat
 from audiostride.config.settings import Recipe
 from audiostride.data.store import Store
 from audiostride.tables import cell
@@ -55,13 +56,13 @@ def test_page_shows_strides_data_and_cost(runs: dict[str, Path], store: Store, s
 def test_page_shows_different_settings_and_all_settings(runs: dict[str, Path], single: Page) -> None:
     recipe = recipes.read_config(runs["a0"])
     different = {row["setting"]: row for row in single.table("Settings that differ")}
-    assert different.keys() == recipes.changed(Recipe(), recipe).keys()
+    assert different.keys() == changed(Recipe(), recipe).keys()
     assert different["training.steps"] == {
         "setting": "training.steps",
         "here": "6",
         "in the paper": "1000000",
     }
-    assert {row["setting"] for row in single.table("All settings")} == recipes.flat(recipe).keys()
+    assert {row["setting"] for row in single.table("All settings")} == flat(recipe).keys()
 
 
 def test_commands_repeat_the_run_and_the_report(runs: dict[str, Path], store: Store, single: Page) -> None:

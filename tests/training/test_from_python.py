@@ -12,7 +12,8 @@ from helpers.tiny_run import assert_same, tiny, weights
 
 import audiostride
 from audiostride import Recipe, TrainingSettings, fit
-from audiostride.config.recipe import flat, read_config
+from audiostride.config.differences import flat
+from audiostride.config.recipe import read_config
 from audiostride.data.store import Store
 from audiostride.errors import UserError
 from audiostride.log import messages_shown

@@ -17,7 +17,8 @@ from audiostride import Classifier, load
 from audiostride.cli import main
 from audiostride.config import yaml
 from audiostride.config.arguments import options
-from audiostride.config.recipe import flat, load_with_options, read_config
+from audiostride.config.differences import flat
+from audiostride.config.recipe import load_with_options, read_config
 from audiostride.config.settings import ModelSettings, Recipe
 from audiostride.data.store import Store
 from audiostride.parsers import train_parser
