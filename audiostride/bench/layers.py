@@ -3,7 +3,7 @@
 They are measured side by side with strided convolution, with a free crop, and with DiffStride by FFT.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _crop_both_signs(spectrum: Tensor, dim: int, n: int, length: int) -> Tensor:
 
 
 def bench_layers(settings: LayersBench) -> list[dict[str, Any]]:
-    """Time training and inference of the paper's network with each method of downsampling, and count memory.
+    """Time training and inference of a separable network with each method of downsampling, and count memory.
 
     Returns:
         One row per precision, smoothness, method and way of compiling: medians, and their ratios to the free
@@ -113,7 +113,7 @@ def _compare(settings: LayersBench, precision: str, smoothness: float) -> list[d
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x = torch.randn(settings.batch_size, 1, settings.frames, LogMel().mel_channels, device=device)
     networks = {
-        (name, False, kind): _in_format(build(smoothness).to(device), kind)
+        (name, False, kind): _in_format(build(settings.channels, smoothness).to(device), kind)
         for name, build in _METHODS.items()
         for kind in _FORMATS
     }
@@ -202,13 +202,19 @@ def _forward_and_backward(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     return lambda: layer(x).backward(gradient)
 
 
-def _network(smoothness: float, pool: Callable[[DiffStride1d], nn.Module] | None) -> SeparableCNN:
+def _network(
+    channels: Sequence[int], smoothness: float, pool: Callable[[DiffStride1d], nn.Module]
+) -> SeparableCNN:
     torch.manual_seed(0)
-    network = SeparableCNN(window=Window(smoothness))
+    network = SeparableCNN(channels, window=Window(smoothness))
     for module in network.modules():
-        if pool is not None and isinstance(module, ConvDownsample) and isinstance(module.pool, DiffStride1d):
+        if isinstance(module, ConvDownsample) and isinstance(module.pool, DiffStride1d):
             module.pool = pool(module.pool)
     return network
+
+
+def _inside(channels: Sequence[int], smoothness: float) -> SeparableCNN:
+    return SeparableCNN(channels, window=Window(smoothness, "inside"))
 
 
 def _frozen(network: SeparableCNN) -> SeparableCNN:
@@ -216,13 +222,19 @@ def _frozen(network: SeparableCNN) -> SeparableCNN:
     return network
 
 
-_METHODS: dict[str, Callable[[float], SeparableCNN]] = {
-    "strided": lambda smoothness: SeparableCNN(downsampling="strided"),
-    "free crop": lambda smoothness: _network(smoothness, FreeCrop),
-    "fft": lambda smoothness: _network(smoothness, FftDiffStride),
-    "diffstride": lambda smoothness: _network(smoothness, None),
-    "diffstride frozen": lambda smoothness: _frozen(_network(smoothness, None)),
-    "diffstride inside": lambda smoothness: SeparableCNN(window=Window(smoothness, "inside")),
+_Build = Callable[[Sequence[int], float], SeparableCNN]  # from numbers of channels and the smoothness
+
+_METHODS: dict[str, _Build] = {
+    "strided": lambda channels, _: SeparableCNN(channels, downsampling="strided"),
+    "spectral": lambda channels, _: SeparableCNN(channels, downsampling="spectral"),
+    "free crop": lambda channels, smoothness: _network(channels, smoothness, FreeCrop),
+    "fft": lambda channels, smoothness: _network(channels, smoothness, FftDiffStride),
+    "diffstride": lambda channels, smoothness: SeparableCNN(channels, window=Window(smoothness)),
+    "diffstride frozen": lambda channels, smoothness: _frozen(
+        SeparableCNN(channels, window=Window(smoothness))
+    ),
+    "diffstride inside": lambda channels, smoothness: _inside(channels, smoothness),
+    "diffstride inside, frozen": lambda channels, smoothness: _frozen(_inside(channels, smoothness)),
 }
 
 

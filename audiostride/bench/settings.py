@@ -36,6 +36,9 @@ class LayersBench:
 
     batch_size: PositiveCount = 32
     """Number of windows of one second per batch."""
+    channels: list[PositiveCount] = field(default_factory=lambda: [64, 128, 256, 256, 512, 512])
+    """Numbers of channels of the six blocks; the default is that of the paper, and half of it that of the
+    small recipes."""
     frames: PositiveCount = 100
     """Number of frames per window, 100 per second."""
     smoothness: list[NonNegative] = field(default_factory=lambda: [4.0, 2.0, 1.0])
@@ -51,6 +54,7 @@ class LayersBench:
 
     def __post_init__(self) -> None:
         check_ranges(self, "--")
+        _check_six(self.channels)
 
 
 @dataclass
@@ -74,8 +78,7 @@ class DriftBench:
 
     def __post_init__(self) -> None:
         check_ranges(self, "--")
-        if len(self.channels) != 6:
-            raise ValueError(f"--channels must be six numbers, one per block, but are {len(self.channels)}")
+        _check_six(self.channels)
 
 
 @dataclass
@@ -205,3 +208,8 @@ class LevelBench:
 
     def __post_init__(self) -> None:
         check_ranges(self, "--")
+
+
+def _check_six(channels: list[int]) -> None:
+    if len(channels) != 6:
+        raise ValueError(f"--channels must be six numbers, one per block, but are {len(channels)}")
