@@ -256,7 +256,7 @@ class TrainingSettings:
     budget: Positive | None = None
     """Multiply-accumulates per second of sound (of images: per image) that the trained network costs: a
     number such as 30e6, or if it is at most 1, a share of what the network costs at its initial strides.
-    Strides are learned under this limit for 60 % of the steps, and are constants from then on. (default: no
+    Strides are learned under this limit for 40 % of the steps, and are constants from then on. (default: no
     limit)"""
     budget_on: Literal["both", "strides"] = "both"
     """What training.budget is spent on: both, strides and channels, so that all numbers of channels are

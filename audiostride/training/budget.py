@@ -22,7 +22,10 @@ from audiostride.models.network_cost import network_macs
 
 # Fraction of the steps in which the cost goes from that of the initial strides to the budget, and fraction
 # after which strides are constants.
-_ARRIVAL, LEARNING = 0.2, 0.6
+_ARRIVAL, LEARNING = 0.2, 0.4
+# After this fraction of the time in which strides are learned, their steps become shorter. Adam moves each
+# stride by about its rate however small the gradient is, so that at the end chance would decide on many.
+_FULL_STEPS = 0.25
 # A dry run takes place after so many steps, or when a log stride has changed by so much. In between, log C
 # counts as linear in log S.
 _EVERY, _FAR = 10, 0.1
@@ -51,6 +54,7 @@ class CostBudget:
         self.initial = self.cost()
         self.target = budget if budget > 1 else budget * self.initial
         self._known: dict[str, Tensor] = {}  # log C at the last dry run, its slopes by log S, and log S there
+        self._before: Tensor | None = None  # log S before the step that is being taken
 
     def cost(self, whole: bool = False) -> float:
         """Return the present cost of the network, with the ramps that it ends with."""
@@ -62,6 +66,7 @@ class CostBudget:
         parameters = self._parameters()
         with torch.no_grad():
             strides = _flat(parameters)
+            self._before = strides.log()
             if step % _EVERY == 0 or self._is_far(strides):
                 self._know()
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -73,17 +78,20 @@ class CostBudget:
                 parameter.grad = part
 
     @torch.no_grad()
-    def after_optimizer_step(self, step: int, steps: int) -> None:
-        """Multiply all strides by one factor, so that the cost is where it should be after this step.
+    def after_optimizer_step(self, step: int, steps: int, learning: int) -> None:
+        """Shorten the step of the strides, and multiply all by one factor that puts the cost in its place.
 
         Args:
             step: number of steps done before this one.
             steps: number of steps of the training.
+            learning: number of steps after which strides are constants.
         """
-        if not self._known:
+        if self._before is None:
             return
         parameters = self._parameters()
         logs = _flat(parameters).clamp(min=1).log()
+        length = min(1.0, (1 - step / max(1, learning)) / (1 - _FULL_STEPS))
+        logs = self._before + length * (logs - self._before)
         known = {name: value.to(logs) for name, value in self._known.items()}
         log_cost = known["log_cost"] + known["slopes"] @ (logs - known["logs"])
         missing = self._log_aim(step + 1, steps) - log_cost

@@ -127,7 +127,8 @@ class StrideSchedule:
     def after_optimizer_step(self) -> None:
         """Put strides back into their budget and their range."""
         if self.budget is not None and not self.frozen:
-            self.budget.after_optimizer_step(self._step, self.steps)
+            assert self.freeze_after is not None
+            self.budget.after_optimizer_step(self._step, self.steps, self.freeze_after)
         project_(self.classifier)
 
     def state(self) -> dict[str, Any]:
