@@ -22,7 +22,7 @@ from audiostride.models.network_cost import network_macs
 
 # Fraction of the steps in which the cost goes from that of the initial strides to the budget, and fraction
 # after which strides are constants.
-_ARRIVAL, LEARNING = 0.2, 0.4
+_ARRIVAL, LEARNING = 0.1, 0.4
 # After this fraction of the time in which strides are learned, their steps become shorter. Adam moves each
 # stride by about its rate however small the gradient is, so that at the end chance would decide on many.
 _FULL_STEPS = 0.25
