@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from audiostride.training.from_python import FitResult, fit
     from audiostride.training.lightning_module import ClassifierTraining
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 __all__ = [
     "AugmentationSettings",
     "BlurPool1d",

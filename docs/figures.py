@@ -1,6 +1,7 @@
-"""Draw the figures of these pages: ``python docs/figures.py runs/demo``, after ``make demo``.
+"""Draw the figures of these pages: ``python docs/figures.py runs/demo [runs/starts]``, after ``make demo``.
 
-Figures of the layers are drawn from the layers themselves, figures of learned strides from the run.
+Figures of the layers are drawn from the layers themselves, figures of learned strides from the run. With the
+runs of ``audiostride study starts``, also the figure of costs under a budget.
 """
 
 import sys
@@ -15,19 +16,26 @@ from audiostride.analysis.cutoffs import gains
 from audiostride.analysis.figures import figure_style
 from audiostride.analysis.stride_figures import stride_figures
 from audiostride.analysis.trained import open_run
+from audiostride.report.cost_figure import draw_cost
 
 IMAGES = Path(__file__).parent / "images"
 FRAMES, FRAME_RATE = 100, 100.0
 COLOURS = ("#0072b2", "#d55e00", "#009e73")
+# Initial strides of the study `starts` that are drawn.
+STARTS = ("all1", "all3", "early", "late", "random")
 
 
-def main(run: str) -> None:
-    """Write the figures of the layers and of a trained run to docs/images/."""
+def main(run: str, starts: str | None = None) -> None:
+    """Write the figures of the layers, of a trained run, and perhaps of a study to docs/images/."""
     with figure_style():
         figures = {"layer_windows": draw_layer_windows(), "ramps": draw_ramps()}
     figures |= {named.name: named.figure for named in stride_figures([open_run(run)])}
     for name in ("layer_windows", "ramps", "windows", "trajectories"):
         figures[name].savefig(IMAGES / f"{name}.png", dpi=110)
+    if starts is not None:
+        with figure_style():
+            cost = draw_cost([open_run(f"{starts}/learned-{name}-0") for name in STARTS], STARTS)
+        cost.figure.savefig(IMAGES / "budget_course.png", dpi=110)
 
 
 def draw_layer_windows() -> Figure:
@@ -70,6 +78,6 @@ def _draw_gain(panel: Axes, stride: float, window: Window, colour: str, label: s
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python docs/figures.py RUN")
-    main(sys.argv[1])
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python docs/figures.py RUN [STARTS]")
+    main(*sys.argv[1:])
