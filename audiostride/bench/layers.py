@@ -1,4 +1,4 @@
-"""The cost of learned strides in the paper's network: time of a training step and of inference, and memory.
+"""The cost of learned strides in the paper's network, of any width: time in training and inference, memory.
 
 They are measured side by side with strided convolution, with a free crop, and with DiffStride by FFT.
 """
@@ -233,7 +233,7 @@ _METHODS: dict[str, _Build] = {
     "diffstride frozen": lambda channels, smoothness: _frozen(
         SeparableCNN(channels, window=Window(smoothness))
     ),
-    "diffstride inside": lambda channels, smoothness: _inside(channels, smoothness),
+    "diffstride inside": _inside,
     "diffstride inside, frozen": lambda channels, smoothness: _frozen(_inside(channels, smoothness)),
 }
 

@@ -144,6 +144,13 @@ def _rival(study: Study, table: Table) -> dict[str, str]:
     return {names[axis]: str(value) for axis, value in table.against.items()}
 
 
+def _others(groups: Groups, values: dict[str, str], rival: dict[str, str]) -> list[Run]:
+    """Return the runs to compare a group with: those that differ by `rival` only, or the first group's."""
+    if not rival:
+        return groups[0][1]
+    return next((runs for others, runs in groups if others == values | rival), [])
+
+
 def _accuracy_rows(
     groups: Groups,
     tests: dict[str, Results],
@@ -162,9 +169,7 @@ def _accuracy_rows(
         columns_of_model += ["hop_ms", "mel_channels"]
     result = []
     for values, runs in groups:
-        others = (
-            next((members for one, members in groups if one == values | rival), []) if rival else groups[0][1]
-        )
+        others = _others(groups, values, rival)
         measured = [times[run.name] for run in runs if times]
         timing = {column: Spread.of(ms[column] for ms in measured) for column in (measured or [{}])[0]}
         for task, accuracies in _accuracies(runs, tests).items():

@@ -90,7 +90,7 @@ class CostBudget:
             return
         parameters = self._parameters()
         logs = _flat(parameters).clamp(min=1).log()
-        length = min(1.0, (1 - step / max(1, learning)) / (1 - _FULL_STEPS))
+        length = min(1.0, (1 - step / learning) / (1 - _FULL_STEPS))
         logs = self._before + length * (logs - self._before)
         known = {name: value.to(logs) for name, value in self._known.items()}
         log_cost = known["log_cost"] + known["slopes"] @ (logs - known["logs"])
