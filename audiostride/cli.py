@@ -22,8 +22,9 @@ from audiostride.config.input_kinds import check_images_named
 from audiostride.config.messages import did_you_mean, wrong_value
 from audiostride.config.ranges import fits
 from audiostride.config.run_folder import check_runs, checkpoint_path
-from audiostride.config.settings import Frames, PrepareSettings, Recipe, WindowSeconds
+from audiostride.config.settings import Frames, PrepareSettings, Recipe
 from audiostride.errors import UsageError, UserError
+from audiostride.export.options import kind_of_export
 from audiostride.log import show_messages
 from audiostride.prediction.options import EmbedOptions, PredictOptions, check_embedding_file
 from audiostride.prediction.sources import find_sounds
@@ -241,53 +242,26 @@ def demo(arguments: Sequence[str]) -> None:
 def export(arguments: Sequence[str]) -> None:
     """Write a trained model as ONNX, as a program of torch, as a web page, or as a folder to share."""
     args = parse(parsers.export_parser(export.__doc__), arguments)
-    if (args.file is None) == (args.page is None):
-        raise UsageError("give either a FILE or FOLDER to write, or --page FOLDER")
-    if args.license is not None and (args.page or args.file.endswith((".onnx", ".pt2"))):
-        raise UsageError("--license is for a model card: give a folder instead of a file")
+    kind = kind_of_export(args)
     check_runs([args.run])
-    if args.page is not None:
-        _export_page(args)
-        return
-    if args.runtime is not None:
-        raise UsageError("--runtime needs --page FOLDER: give both")
-    file = Path(args.file)
-    if file.suffix not in (".onnx", ".pt2"):
-        _export_folder(args)
-        return
-    if file.is_dir():
-        raise UserError(f"{file} is a folder: give the name of a file")
-    if args.seconds is not None and not fits(args.seconds, WindowSeconds):
-        raise UserError(wrong_value("--seconds", args.seconds, WindowSeconds))
-    if file.suffix == ".pt2" and args.precision == "int8":
-        raise UsageError("int8 needs ONNX Runtime: give a file that ends in .onnx")
 
     from audiostride.export.packages import require
 
-    if file.suffix == ".onnx":
+    if kind in ("onnx", "page"):
         require("onnx", "onnxscript", "onnxruntime")  # before importing torch
 
-    from audiostride.export.run import export_run
+    from audiostride.export.model_card import export_folder
+    from audiostride.export.run import export_page, export_run
 
-    rows = export_run(args.run, file, args.checkpoint, args.seconds, args.precision, args.samples == "int16")
-    print(render(rows, args.format, args.wide))
-
-
-def _export_page(args: Namespace) -> None:
-    if args.seconds is not None or args.precision != "float32" or args.samples != "float32":
-        raise UsageError(
-            "--page takes windows in float32 as long as in training: leave out --seconds, "
-            "--precision and --samples"
-        )
-
-    from audiostride.export.packages import require
-
-    require("onnx", "onnxscript", "onnxruntime")
-
-    from audiostride.export.run import export_page
-
-    rows = export_page(args.run, Path(args.page), _path(args.runtime), args.checkpoint)
-    print(render(rows, args.format, args.wide))
+    if kind == "page":
+        rows = export_page(args.run, Path(args.page), _path(args.runtime), args.checkpoint)
+    elif kind == "folder":
+        rows = export_folder(args.run, Path(args.file), checkpoint=args.checkpoint, license=args.license)
+    else:
+        int16 = args.samples == "int16"
+        rows = export_run(args.run, Path(args.file), args.checkpoint, args.seconds, args.precision, int16)
+    if rows:
+        print(render(rows, args.format, args.wide))
 
 
 def _check_data(recipe: Recipe) -> None:
@@ -315,25 +289,6 @@ def _read_network(source: str, args: Namespace) -> dict[str, Any]:
 
     resumed = args.get("resume") or args.get("auto_resume")
     return network_settings(source, _run_folder(args) if resumed else None)
-
-
-def _export_folder(args: Namespace) -> None:
-    """Write a model folder, for `export`."""
-    folder = Path(args.file)
-    if folder.suffix and not folder.is_dir() and not args.file.endswith("/"):
-        raise UsageError(f"{folder} must end in .onnx or .pt2, or in / for a model folder")
-    if args.seconds is not None or (args.precision, args.samples) != ("float32", "float32"):
-        raise UsageError("--seconds, --precision and --samples are for .onnx and .pt2: leave them out")
-
-    from audiostride.config.model_config import read_model_config
-    from audiostride.export.model_card import export_folder
-
-    rows = export_folder(args.run, folder, checkpoint=args.checkpoint, license=args.license)
-    if rows:
-        print(render(rows, args.format, args.wide))
-    of_images = read_model_config(folder).frontend["kind"] == "pixels"
-    use = "" if of_images else f"audiostride predict {folder} FILES, or "
-    logger.info(f"{folder}: done; next: {use}push it to a hub from Python")
 
 
 def _path(name: str | None) -> Path | None:

@@ -10,6 +10,7 @@ from audiostride.analysis.trained import TrainedRun, open_run
 from audiostride.config.run_folder import checkpoint_path
 from audiostride.data.datamodule import CorpusModule
 from audiostride.errors import UserError
+from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.loading import read_checkpoint
 from audiostride.models.model_card import commands_text, model_card, plain
 from audiostride.models.model_folder import check_target, describe
@@ -64,6 +65,9 @@ def export_folder(
         logger.warning(f"{name} cannot be tested, so its card shows no accuracy: {error}")
         sections["Accuracy"] = "Not tested when this card was made."
     run.classifier.save(folder, model_card(config, title, metadata, sections))
+    of_sound = isinstance(run.classifier.frontend, SoundFrontend)
+    use = f"audiostride predict {folder} FILES, or " if of_sound else ""
+    logger.info(f"{folder}: done; next: {use}push it to a hub from Python")
     return tested.rows if tested else []
 
 
