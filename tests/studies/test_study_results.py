@@ -391,6 +391,19 @@ def test_accuracies_are_drawn_side_by_side(runs: Path) -> None:
     assert drawn["strided"][0][0] < drawn["diffstride"][0][0]
 
 
+def test_side_by_side_the_other_columns_and_tasks_are_the_lines_by_default(runs: Path) -> None:
+    Path("s.yaml").write_text(STUDY + "tables: [{over: [], across: training.seed}]")
+    write_test_results(runs, {name: {"a": 10.0 * n, "b": 50.0} for n, name in enumerate(NAMES, 1)})
+    (panel,) = accuracy_across(study_tables(runs)["Accuracy"], "seed").figure.axes
+    drawn = {one.get_label(): list(one[0].get_ydata()) for one in panel.containers}
+    assert drawn == {
+        "strided a": [10, 20],
+        "strided b": [50, 50],
+        "diffstride a": [30, 40],
+        "diffstride b": [50, 50],
+    }
+
+
 def test_plot_of_a_study_without_accuracies_reports_a_clear_error(runs: Path) -> None:
     Path("s.yaml").write_text(STUDY + "tables: [{show: strides}]")
     with pytest.raises(
