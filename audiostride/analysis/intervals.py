@@ -1,8 +1,8 @@
 """Confidence intervals of accuracies and of their differences.
 
 Recordings of one group (a speaker, an instrument, a place) resemble each other, so a test set contains less
-information than its number of recordings suggests. Both functions estimate from the recordings themselves how
-much less.
+information than its number of recordings suggests. The functions here estimate from the recordings
+themselves how much less.
 """
 
 from collections.abc import Sequence
@@ -45,13 +45,20 @@ class Outcomes(NamedTuple):
         return np.array_equal(self.labels, other.labels) and np.array_equal(self.groups, other.groups)
 
 
-def compare(runs: Sequence[Outcomes], baseline: Sequence[Outcomes]) -> Interval | None:
-    """Return the `difference_interval` of runs of two recipes, or None if their recordings differ."""
-    first = runs[0]
-    if not all(map(first.same_recordings, [*runs, *baseline])):
+def compare(*conditions: tuple[Sequence[Outcomes], Sequence[Outcomes]]) -> Interval | None:
+    """Return the `difference_interval` of runs and those to compare with, or None if their recordings differ.
+
+    Args:
+        conditions: runs of two recipes that differ by nothing else but their seeds; several pairs for the
+            mean over several conditions.
+    """
+    first = conditions[0][0][0]
+    if not all(first.same_recordings(run) for sides in conditions for side in sides for run in side):
         return None
-    correct, others = ([run.correct for run in side] for side in (runs, baseline))
-    return difference_interval(correct, others, first.groups)
+    correct = [
+        ([run.correct for run in runs], [run.correct for run in others]) for runs, others in conditions
+    ]
+    return difference_interval(correct, first.groups)
 
 
 def accuracy_interval(correct: ArrayLike, groups: ArrayLike | None = None) -> Interval:
@@ -97,39 +104,60 @@ def effective_recordings(correct: ArrayLike, groups: ArrayLike) -> float:
     return float(min(len(correct), n * (t_of_recordings / t_of_groups) ** 2))
 
 
-def difference_interval(correct: ArrayLike, baseline: ArrayLike, groups: ArrayLike | None = None) -> Interval:
+def difference_interval(
+    conditions: Sequence[tuple[ArrayLike, ArrayLike]], groups: ArrayLike | None = None
+) -> Interval:
     """Return the mean accuracy of some runs minus that of others, with its 95 % confidence interval.
 
-    The difference is paired: all runs have predicted the same recordings. Its variance has two parts: that of
-    the paired differences over groups of recordings, and that of the runs over seeds, pooled over both sides.
-    Their degrees of freedom are combined by the rule of Welch and Satterthwaite. If both sides have a single
-    run, nothing shows how much seeds differ, and the interval is over recordings only.
+    The difference is paired: all runs have predicted the same recordings, and runs are compared with those of
+    the same condition. Its variance has two parts: that of the paired differences over groups of recordings,
+    and that of the runs over seeds, see `_seed_variance`. Their degrees of freedom are combined by the rule
+    of Welch and Satterthwaite.
 
     Args:
-        correct: (runs, recordings), whether each prediction of each run is correct.
-        baseline: (runs, recordings), the same for the runs to compare with, in any number.
+        conditions: one or several, which count alike: whether each prediction is correct, of the runs and of
+            those to compare with, each (runs, recordings). The runs of a side are repetitions, which differ
+            by their seeds, in any number.
         groups: (recordings,), group of each recording; by default each recording is a group.
 
     Returns:
         Difference and interval, from −1 to 1. For a single group of recordings the interval is [−1, 1].
     """
-    sides = [np.asarray(side, dtype=float) for side in (correct, baseline)]
-    differences = sides[0].mean(0) - sides[1].mean(0)
+    correct = [tuple(np.asarray(side, dtype=float) for side in sides) for sides in conditions]
+    differences = np.mean([runs.mean(0) - others.mean(0) for runs, others in correct], axis=0)
     difference = float(differences.mean())
     groups = np.arange(len(differences)) if groups is None else groups
     deviations = _group_sums(differences - difference, groups)
     if len(deviations) == 1:
         return Interval(difference, -1.0, 1.0)
     parts = [(_variance_of_mean(deviations, len(differences)), len(deviations) - 1)]
-    if seeds := sum(len(side) - 1 for side in sides):
-        squares = sum(((side.mean(1) - side.mean()) ** 2).sum() for side in sides)
-        parts.append((squares / seeds * sum(1 / len(side) for side in sides), seeds))
+    parts += _seed_variance([[side.mean(1) for side in sides] for sides in correct])
     variance = sum(part for part, _ in parts)
     if variance == 0:
         return Interval(difference, difference, difference)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     half = float(stats.t.ppf(1 - _TAIL, freedom) * variance**0.5)
     return Interval(difference, max(-1.0, difference - half), min(1.0, difference + half))
+
+
+def _seed_variance(accuracies: Sequence[Sequence[NDArray[np.float64]]]) -> list[tuple[float, int]]:
+    """Return the variance over seeds of a mean difference, with its degrees of freedom.
+
+    It is that of the runs around the mean of their condition and side, pooled over all of them. If none has
+    two runs, it is that of the differences over conditions. With a single condition there is none then, and
+    the interval is over recordings only.
+
+    Args:
+        accuracies: per condition and side (runs,).
+    """
+    sides = [side for condition in accuracies for side in condition]
+    if degrees := sum(len(side) - 1 for side in sides):
+        squares = sum(((side - side.mean()) ** 2).sum() for side in sides)
+        return [(squares / degrees * sum(1 / len(side) for side in sides) / len(accuracies) ** 2, degrees)]
+    if len(accuracies) > 1:
+        differences = np.array([runs.mean() - others.mean() for runs, others in accuracies])
+        return [(differences.var(ddof=1) / len(differences), len(differences) - 1)]
+    return []
 
 
 def _group_sums(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:

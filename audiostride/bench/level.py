@@ -41,7 +41,7 @@ def _rows(title: str, runs: Sequence[TrainedRun], levels_db: Sequence[float]) ->
         unchanged = [outcomes[task] for outcomes in tested[0.0]]
         for level in levels_db:
             outcomes = [one[task] for one in tested[level]]
-            change = compare(outcomes, unchanged)
+            change = compare((outcomes, unchanged))
             rows.append(
                 {
                     "recipe": title,

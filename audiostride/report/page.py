@@ -230,7 +230,7 @@ def _differences(members: Sequence[Examination], first: Sequence[Examination]) -
     for task in evaluations[0].predicted:
         if all(task in evaluation.predicted for evaluation in evaluations):
             predicted = [evaluation.predicted[task] for evaluation in evaluations]
-            difference = compare(predicted[: len(members)], predicted[len(members) :])
+            difference = compare((predicted[: len(members)], predicted[len(members) :]))
             if difference:
                 differences[task] = difference.percent()
     return differences

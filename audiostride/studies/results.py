@@ -10,14 +10,14 @@ import torch
 from audiostride.allocator import keep_freed_memory
 from audiostride.analysis.cutoffs import stride_table
 from audiostride.analysis.groups import group_means
-from audiostride.analysis.intervals import compare
+from audiostride.analysis.intervals import Outcomes, compare
 from audiostride.analysis.resolution import learns_resolution, resolution
 from audiostride.analysis.summary import summarise_classifier
 from audiostride.errors import UserError
 from audiostride.frontends.frontend import SoundFrontend
 from audiostride.models.loading import load
 from audiostride.studies.kept_tests import Results, results_of
-from audiostride.studies.plan import Run, Study, Table
+from audiostride.studies.plan import SEED, Run, Study, Table
 from audiostride.studies.train_all import readable
 from audiostride.tables import Format, Interval, Spread, render, titled
 from audiostride.timing import in_turns, inference, training_step
@@ -52,7 +52,9 @@ def tables(study: Study, runs: Sequence[Run], timed: bool = False) -> dict[str, 
     result = {}
     for table in study.tables:
         if table.show == "accuracy":
-            rows = _accuracy_rows(_groups(study, table, with_tests), tests, times, _rival(study, table))
+            groups = _groups(study, table, with_tests)
+            averaged = [axis for axis in table.over or () if axis != SEED]
+            rows = _accuracy_rows(groups, tests, times, _rival(study, table), averaged)
         else:
             rows = _stride_rows(_groups(study, table, done), table)
         if rows:
@@ -156,11 +158,13 @@ def _accuracy_rows(
     tests: dict[str, Results],
     times: dict[str, dict[str, float]],
     rival: dict[str, str],
+    averaged: Sequence[str],
 ) -> Rows:
     """Return one row per group and task: accuracy, million multiply-accumulates for one window, and times.
 
     If there are several groups, each row also has its accuracy minus that of the group with the values of
-    `rival`, or that of the first group. If a frontend learns its resolution, rows have the hop in
+    `rival`, or that of the first group, with the runs of both compared for each combination of values of the
+    axes `averaged`. If a frontend learns its resolution, rows have the hop in
     milliseconds and the number of mel channels.
     """
     models = {run.name: _describe(run) for _, runs in groups for run in runs}
@@ -179,7 +183,7 @@ def _accuracy_rows(
                 "accuracy_percent": Spread.of(accuracies.values()),
             }
             if len(groups) > 1:
-                columns["difference_percent"] = _difference(task, runs, others, tests)
+                columns["difference_percent"] = _difference(task, runs, others, tests, averaged)
             for column in columns_of_model:
                 columns[column] = Spread.of(models[name][column] for name in accuracies)
             result.append(_join(values, columns | timing))
@@ -196,15 +200,34 @@ def _accuracies(runs: Sequence[Run], tests: dict[str, Results]) -> dict[str, dic
 
 
 def _difference(
-    task: str, runs: Sequence[Run], others: Sequence[Run], tests: dict[str, Results]
+    task: str,
+    runs: Sequence[Run],
+    others: Sequence[Run],
+    tests: dict[str, Results],
+    averaged: Sequence[str],
 ) -> Interval | None:
-    """Return the accuracy of runs minus that of others, in percent; None for those themselves."""
-    sides = [
-        [predicted[task] for run in side if task in (predicted := tests[run.name].predicted)]
-        for side in (runs, others)
-    ]
-    difference = compare(*sides) if runs is not others and all(sides) else None
+    """Return the accuracy of runs minus that of others, in percent; None for those themselves.
+
+    Values of the axes `averaged` that one side has no run of are left out, because it would not be compared
+    with its like.
+    """
+    if runs is others:
+        return None
+    predicted, compared = (_predicted(task, side, tests, averaged) for side in (runs, others))
+    conditions = [(predicted[values], compared[values]) for values in predicted if values in compared]
+    difference = compare(*conditions) if conditions else None
     return difference and difference.percent()
+
+
+def _predicted(
+    task: str, runs: Sequence[Run], tests: dict[str, Results], axes: Sequence[str]
+) -> dict[tuple[str, ...], list[Outcomes]]:
+    """Return what runs predicted for a task, by the values of some axes."""
+    found: dict[tuple[str, ...], list[Outcomes]] = {}
+    for run in runs:
+        if task in (predicted := tests[run.name].predicted):
+            found.setdefault(tuple(run.values[axis] for axis in axes), []).append(predicted[task])
+    return found
 
 
 def _describe(run: Run) -> dict[str, Any]:

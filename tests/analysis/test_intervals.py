@@ -100,14 +100,14 @@ def test_interval_holds_the_truth_as_often_as_it_says(groups: int, accuracy: flo
 
 def test_difference_of_equal_outcomes_is_zero() -> None:
     correct = np.random.default_rng(0).random((1, 60)) < 0.7
-    assert difference_interval(correct, correct) == (0, 0, 0)
+    assert difference_interval([(correct, correct)]) == (0, 0, 0)
 
 
 def test_difference_over_recordings_is_the_paired_t_interval() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.random((2, 200)) < [[0.9], [0.8]]
     expected = scipy.stats.ttest_rel(a.astype(float), b.astype(float)).confidence_interval(0.95)
-    difference = difference_interval([a], [b])
+    difference = difference_interval([([a], [b])])
     assert difference == pytest.approx((a.mean() - b.mean(), expected.low, expected.high))
 
 
@@ -116,14 +116,46 @@ def test_difference_over_seeds_is_the_t_interval_of_two_samples() -> None:
     a, b = np.array([[0.90], [0.94], [0.92]]), np.array([[0.80], [0.88]])
     recordings = np.ones((1, 50))
     expected = scipy.stats.ttest_ind(a[:, 0], b[:, 0]).confidence_interval(0.95)
-    difference = difference_interval(a * recordings, b * recordings)
+    difference = difference_interval([(a * recordings, b * recordings)])
     assert difference == pytest.approx((0.08, expected.low, expected.high))
+
+
+def test_mean_over_conditions_compares_the_runs_of_each() -> None:
+    """Conditions differ by far more than methods; the reference is a linear model with a term for each cell.
+
+    All recordings have the same difference, so only the seeds are uncertain.
+    """
+    a = [np.array([[0.90], [0.92], [0.94]]), np.array([[0.40], [0.43]])]
+    b = [np.array([[0.87], [0.90]]), np.array([[0.36], [0.41], [0.37]])]
+    cells = [a[0], b[0], a[1], b[1]]
+    design = np.zeros((10, 4))
+    for column, rows in enumerate(np.split(np.arange(10), np.cumsum([len(cell) for cell in cells])[:-1])):
+        design[rows, column] = 1
+    y = np.concatenate(cells)[:, 0]
+    cell_means, (squares,), *_ = np.linalg.lstsq(design, y)
+    contrast = np.array([0.5, -0.5, 0.5, -0.5])
+    error = np.sqrt(squares / 6 * contrast @ np.linalg.inv(design.T @ design) @ contrast)
+    half = scipy.stats.t.ppf(0.975, 6) * error
+    recordings = np.ones((1, 50))
+    conditions = [(one * recordings, other * recordings) for one, other in zip(a, b, strict=True)]
+    expected = contrast @ cell_means
+    assert difference_interval(conditions) == pytest.approx((expected, expected - half, expected + half))
+
+
+def test_conditions_without_repetitions_are_paired() -> None:
+    a, b = np.array([0.90, 0.42, 0.71]), np.array([0.86, 0.40, 0.65])
+    recordings = np.ones((1, 50))
+    expected = scipy.stats.ttest_rel(a, b).confidence_interval(0.95)
+    difference = difference_interval(
+        [(one * recordings, other * recordings) for one, other in zip(a, b, strict=True)]
+    )
+    assert difference == pytest.approx(((a - b).mean(), expected.low, expected.high))
 
 
 def test_two_seeds_do_not_separate_93_2_from_93_8_percent() -> None:
     rng = np.random.default_rng(2)
     one, other = rng.random((2, 500)) < 0.932, rng.random((2, 500)) < 0.938
-    difference = difference_interval(one, other)
+    difference = difference_interval([(one, other)])
     assert difference.low < 0 < difference.high
 
 
@@ -132,7 +164,7 @@ def test_difference_pairs_the_recordings() -> None:
     rng = np.random.default_rng(3)
     hard = rng.random(400) < 0.4
     a, b = ~hard, ~hard & (rng.random(400) < 0.95)
-    difference = difference_interval([a], [b])
+    difference = difference_interval([([a], [b])])
     assert width(difference) < 0.5 * width(accuracy_interval(a))
 
 
@@ -147,10 +179,10 @@ def test_difference_holds_the_truth_as_often_as_it_says() -> None:
             0.75 + ease[group] + sign * preference[group] + rng.normal(0, 0.03, (3, 1)) for sign in (1, -1)
         ]
         a, b = (rng.random((3, 120)) < chance for chance in chances)
-        interval = difference_interval(a, b, group)
+        interval = difference_interval([(a, b)], group)
         held.append(interval.low <= 0 <= interval.high)
     assert 0.9 < np.mean(held) <= 1
 
 
 def test_one_group_of_recordings_shows_nothing_about_a_difference() -> None:
-    assert difference_interval([outcomes(9, 10)], [outcomes(5, 10)], np.zeros(10)) == (0.4, -1, 1)
+    assert difference_interval([([outcomes(9, 10)], [outcomes(5, 10)])], np.zeros(10)) == (0.4, -1, 1)

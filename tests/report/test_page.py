@@ -45,7 +45,7 @@ def test_page_groups_runs_by_recipe(runs: dict[str, Path], several: Page) -> Non
     for name, accuracy in zip(("a0", "a1"), accuracies, strict=True):
         assert rows[str(runs[name])][1].startswith(f"{accuracy:.1f} % (")
     correct = {name: evaluation(run).predicted["speech_commands"] for name, run in runs.items()}
-    difference = compare([correct["strided"]], [correct["a0"], correct["a1"]])
+    difference = compare(([correct["strided"]], [correct["a0"], correct["a1"]]))
     assert difference is not None
     value, low, high = difference.percent()
     assert rows["minus downsampling diffstride"][1] == f"{value:+.1f} % ({low:+.1f} to {high:+.1f})"

@@ -225,7 +225,7 @@ def test_difference_is_paired_over_recordings_and_seeds(runs: Path) -> None:
     write_test_results(runs, accuracies, predicted)
     first, second = json.loads(show(study_tables(runs), "json"))["Accuracy"]
     assert first["difference_percent"] is None
-    expected = difference_interval(right[2:], right[:2], groups).percent()
+    expected = difference_interval([(right[2:], right[:2])], groups).percent()
     found = [second[f"difference_percent{part}"] for part in ("", "_low", "_high")]
     assert found == pytest.approx(expected, rel=5e-6)
     assert f"{expected.value:.1f} ({expected.low:.1f} to " in show(study_tables(runs), "table")
@@ -242,6 +242,26 @@ def test_a_table_compares_rows_that_are_equal_apart_from_one_axis(runs: Path) ->
     write_test_results(runs, {name: {"a": 100 * n / 8} for name, n in right.items()}, predicted)
     differences = [row["difference_percent"] for row in study_tables(runs)["Accuracy"]]
     assert [difference and difference.value for difference in differences] == [None, 12.5, None, 25]
+
+
+def test_rows_that_average_over_an_axis_are_compared_for_each_of_its_values(runs: Path) -> None:
+    """Seed 1 is right once more than seed 0 with strided convolution, and twice more with DiffStride."""
+    Path("s.yaml").write_text(STUDY + "tables: [{over: [model.downsampling]}]")
+    right = dict(zip(NAMES, (2, 3, 6, 8), strict=True))
+    predicted = {
+        name: {"a": {"labels": [0] * 9, "predictions": [0] * n + [1] * (9 - n), "groups": list(range(9))}}
+        for name, n in right.items()
+    }
+    write_test_results(runs, {name: {"a": 100 * n / 9} for name, n in right.items()}, predicted)
+    first, second = (row["difference_percent"] for row in study_tables(runs)["Accuracy"])
+    assert first is None
+    each = np.arange(9) < np.array(list(right.values()))[:, None, None]
+    conditions = [(each[1], each[0]), (each[3], each[2])]
+    assert second == pytest.approx(difference_interval(conditions).percent())
+    assert second.value == pytest.approx(100 * 1.5 / 9)
+    shutil.rmtree(runs / NAMES[3])  # without it, DiffStride is not compared either
+    _, second = (row["difference_percent"] for row in study_tables(runs)["Accuracy"])
+    assert second.value == pytest.approx(100 / 9)
 
 
 def test_a_row_without_its_counterpart_has_no_difference(runs: Path) -> None:
