@@ -53,6 +53,15 @@ def write_test_results(
         (runs / name / "test.json").write_text(json.dumps(content | {"digest": digest}))
 
 
+def write_right(runs: Path, right: dict[str, int], of: int) -> None:
+    """Write test.json of each run, which is right on the first so many of some recordings."""
+    predicted = {
+        name: {"a": {"labels": [0] * of, "predictions": [0] * n + [1] * (of - n), "groups": list(range(of))}}
+        for name, n in right.items()
+    }
+    write_test_results(runs, {name: {"a": 100 * n / of} for name, n in right.items()}, predicted)
+
+
 def test_accuracy_is_the_mean_over_seeds_with_a_row_per_task(runs: Path) -> None:
     values = np.random.default_rng(0).uniform(0, 100, (4, 2))
     write_test_results(
@@ -235,11 +244,7 @@ def test_a_table_compares_rows_that_are_equal_apart_from_one_axis(runs: Path) ->
     """Here seed 1 is right once more than seed 0 with strided convolution, and twice more with DiffStride."""
     Path("s.yaml").write_text(STUDY + "tables: [{over: [], against: {training.seed: 0}}]")
     right = dict(zip(NAMES, (1, 2, 3, 5), strict=True))
-    predicted = {
-        name: {"a": {"labels": [0] * 8, "predictions": [0] * n + [1] * (8 - n), "groups": list(range(8))}}
-        for name, n in right.items()
-    }
-    write_test_results(runs, {name: {"a": 100 * n / 8} for name, n in right.items()}, predicted)
+    write_right(runs, right, of=8)
     differences = [row["difference_percent"] for row in study_tables(runs)["Accuracy"]]
     assert [difference and difference.value for difference in differences] == [None, 12.5, None, 25]
 
@@ -248,11 +253,7 @@ def test_rows_that_average_over_an_axis_are_compared_for_each_of_its_values(runs
     """Seed 1 is right once more than seed 0 with strided convolution, and twice more with DiffStride."""
     Path("s.yaml").write_text(STUDY + "tables: [{over: [model.downsampling]}]")
     right = dict(zip(NAMES, (2, 3, 6, 8), strict=True))
-    predicted = {
-        name: {"a": {"labels": [0] * 9, "predictions": [0] * n + [1] * (9 - n), "groups": list(range(9))}}
-        for name, n in right.items()
-    }
-    write_test_results(runs, {name: {"a": 100 * n / 9} for name, n in right.items()}, predicted)
+    write_right(runs, right, of=9)
     first, second = (row["difference_percent"] for row in study_tables(runs)["Accuracy"])
     assert first is None
     each = np.arange(9) < np.array(list(right.values()))[:, None, None]
